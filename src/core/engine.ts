@@ -1,0 +1,194 @@
+/**
+ * The Engine port: what an adapter in src/engines declares and does. Types only.
+ *
+ * An adapter owns: finding its engine, the command line, the request and the reading of the answer.
+ * It never owns: warm-up, order, repetition, timing rules, spawning, stopping, memory. No engine gets private rules.
+ */
+
+export type ModelFormat = 'gguf' | 'mlx';
+
+/** Effective or asked settings. Every engine reports what it really used; a difference is shown in every report. */
+export interface EngineSettings {
+  readonly threads: number;
+  /** Context per request slot, tokens. */
+  readonly contextTokens: number;
+  readonly batchTokens: number;
+  readonly microBatchTokens: number;
+  readonly kvType: 'f16' | 'f32' | 'q8_0';
+  readonly flashAttention: boolean;
+  readonly mmap: boolean;
+  /** `off` keeps every layer on the CPU. */
+  readonly gpu: 'off' | 'auto';
+}
+
+export type Device = 'cpu' | 'metal' | 'cuda' | 'vulkan' | 'rocm' | 'unknown';
+
+/** What a build says about itself; unknown facts are null, never guessed. */
+export interface BuildFacts {
+  /** Version of the package or binary, as it reports it. */
+  readonly version: string;
+  /** Version or build number of the inference library inside, where it differs. */
+  readonly library: string | null;
+  readonly openMp: boolean | null;
+  /** Instruction sets or kernels that the build selected, as it reports them. */
+  readonly instructionSets: string | null;
+}
+
+export interface AvailableEngine {
+  readonly state: 'available';
+  readonly build: BuildFacts;
+  readonly device: Device;
+  /** Where it was found: a path, or the id of the managed environment. */
+  readonly location: string;
+  /** Set when this backend exists for correctness, not speed (MLX on a Linux CPU): measured briefly, never ranked. */
+  readonly referenceBackend: string | null;
+}
+
+export type Detection =
+  | AvailableEngine
+  | { readonly state: 'installable'; readonly what: string; readonly downloadBytes: number }
+  | { readonly state: 'unavailable'; readonly reason: string; readonly nextStep: string };
+
+export interface Capabilities {
+  /** Prompts go in as token ids. */
+  readonly tokenIds: boolean;
+  /** The engine reports its own prefill and decode times. */
+  readonly engineTimings: boolean;
+  /** The engine reports how many prompt tokens came from a cache. */
+  readonly cachedTokenCount: boolean;
+  /** First-token log-probabilities for the needle gate. */
+  readonly logprobs: boolean;
+  /** Which of the settings it takes; the others are its own choice and are labelled so. */
+  readonly settings: readonly (keyof EngineSettings)[];
+}
+
+/** Everything that a launch depends on; `launchPlan` is a pure function of it. */
+export interface LaunchRequest {
+  readonly engine: AvailableEngine;
+  /** Absolute path of the model file or folder, in the format the engine declares. */
+  readonly modelPath: string;
+  readonly settings: EngineSettings;
+  /** Unused TCP port on 127.0.0.1, for engines that serve HTTP. */
+  readonly port: number;
+  /** Random per process; servers must echo it, so that we never measure somebody else's. */
+  readonly runId: string;
+}
+
+export interface LaunchPlan {
+  readonly command: string;
+  readonly args: readonly string[];
+  /** Complete environment of the child: only what is listed here, plus the platform's minimum. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Where replies come from: `fd3` and `stdout` speak the worker protocol, `http` serves on the port. */
+  readonly channel: 'fd3' | 'stdout' | 'http';
+}
+
+/** A started engine as platform hands it to the adapter's `connect`. */
+export interface EngineProcess {
+  readonly pid: number;
+  /** Send one protocol request and wait for its reply; rejects when the process dies, hangs or answers nonsense. */
+  request(message: WorkerRequest, timeoutMs: number): Promise<unknown>;
+  /** Last lines of stderr, for error messages. */
+  stderrTail(): string;
+  /** Resolves when the process is gone. */
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+}
+
+export interface WorkerRequest {
+  readonly method: 'load' | 'generate';
+  readonly params: Readonly<Record<string, unknown>>;
+}
+
+/** What the engine says after loading; compared with what was asked. */
+export interface LoadedInfo {
+  readonly settings: Partial<EngineSettings>;
+  readonly build: BuildFacts;
+  readonly device: Device;
+  /** Number of tokens in the model's vocabulary, as the engine sees it; null when it does not tell. */
+  readonly vocabularySize: number | null;
+  /** Path or name of the model, as the engine reports it; null when it does not tell. */
+  readonly modelName: string | null;
+  /** Load time that the engine itself reports; null when it does not tell. */
+  readonly engineLoadMs: number | null;
+  /** e.g. `f32 scales`, `int8 activations`: named in every report. */
+  readonly numericMode: string;
+}
+
+export interface GenerateRequest {
+  readonly promptTokens: readonly number[];
+  readonly generateTokens: number;
+  /** Every end-of-generation token: masked, so that no engine stops early. */
+  readonly bannedTokens: readonly number[];
+  /** Ask for this many log-probabilities of the first generated token (0: none; gates only). */
+  readonly topLogprobs: number;
+  readonly timeoutMs: number;
+}
+
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** One answered request. Times are milliseconds since the request was handed to the engine, on a monotonic clock. */
+export interface Generation {
+  readonly tokens: readonly number[];
+  /** Arrival of each event; equal in length to `eventTokenCounts`. */
+  readonly eventMs: readonly number[];
+  /** Tokens that each event carried (1 where chunk is token). */
+  readonly eventTokenCounts: readonly number[];
+  /** Prompt tokens that the engine says it processed or knew, cached ones included. */
+  readonly promptTokenCount: number;
+  /** Prompt tokens answered from a cache; null when the engine does not tell. */
+  readonly cachedTokenCount: number | null;
+  readonly truncated: boolean | null;
+  readonly engineTimings: EngineTimings | null;
+  readonly firstTokenLogprobs: readonly TokenLogprob[];
+}
+
+/** The engine's own view. */
+export interface EngineTimings {
+  readonly prefillMs: number | null;
+  readonly prefillTokenCount: number | null;
+  /** Time of the decode intervals; the first token belongs to prefill. */
+  readonly decodeMs: number | null;
+  readonly decodeIntervalCount: number | null;
+}
+
+export interface EngineSession {
+  readonly info: LoadedInfo;
+  generate(request: GenerateRequest): Promise<Generation>;
+}
+
+/** What an adapter may ask of the machine while it looks for its engine. */
+export interface EngineHost {
+  /** From --engine-path ID=PATH. */
+  readonly enginePath: string | null;
+  readonly findOnPath: (program: string) => string | null;
+  readonly environments: EnvironmentLocator;
+}
+
+/** Managed environments, as far as adapters see them. */
+export interface EnvironmentLocator {
+  /** State on disk; never installs. `root` is the folder, `runtime` its node or python executable. */
+  inspect(id: string): Promise<
+    | { readonly state: 'ready'; readonly root: string; readonly runtime: string; readonly packages: Readonly<Record<string, string>> }
+    | { readonly state: 'absent' | 'broken'; readonly what: string; readonly downloadBytes: number }
+    | { readonly state: 'impossible'; readonly reason: string; readonly nextStep: string }
+  >;
+}
+
+export interface Engine {
+  /** File name, command-line value and key in every record. */
+  readonly id: string;
+  readonly title: string;
+  readonly modelFormat: ModelFormat;
+  readonly capabilities: Capabilities;
+  /** Managed environment that provides it, when the user has none. */
+  readonly environment: string | null;
+  /** Looks, never installs; answers within seconds. */
+  detect(host: EngineHost): Promise<Detection>;
+  /** Pure: the same request gives the same command. */
+  launchPlan(request: LaunchRequest): LaunchPlan;
+  /** Waits until the model is loaded and the identity is proven. Rejects with `engine-launch-failed`. */
+  connect(process: EngineProcess, request: LaunchRequest, timeoutMs: number): Promise<EngineSession>;
+}
