@@ -40,6 +40,8 @@ export interface AvailableEngine {
   readonly device: Device;
   /** Where it was found: a path, or the id of the managed environment. */
   readonly location: string;
+  /** Which of the adapter's ways to start it, where there is more than one; null otherwise. */
+  readonly variant: string | null;
   /** Set when this backend exists for correctness, not speed (MLX on a Linux CPU): measured briefly, never ranked. */
   readonly referenceBackend: string | null;
 }

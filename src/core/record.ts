@@ -118,8 +118,6 @@ export const manifestSchema = z.object({
   /** One entry per format that the engines needed; the first is the original. */
   models: z.array(modelFactsSchema).min(1).max(20),
   engines: z.array(engineFactsSchema).min(1).max(20),
-  /** Looks registered before the run: counts of blocks at which the result is tested. */
-  looks: z.array(z.int().positive()).max(10),
 });
 
 /** Memory of the engine's whole process tree, read from outside. Null where the OS does not tell. */
@@ -193,6 +191,8 @@ export const eventSchema = z.discriminatedUnion('type', [
     prefillMsPerToken: MS,
     decodeMsPerToken: MS,
   }),
+  /** Made after the pilot, once per run: N, and the looks at which the result may be tested. */
+  z.object({ type: z.literal('plan'), blocks: COUNT, looks: z.array(z.int().positive()).max(10), remainingMs: MS, estimateMs: MS }),
   z.object({ type: z.literal('cell-start'), ...WHERE, elapsedMs: MS }),
   z.object({ type: z.literal('load'), ...WHERE, loadMs: MS, engineLoadMs: MS.nullable() }),
   sampleSchema,

@@ -1,0 +1,14 @@
+/** `npm run bench -- NAME`: benches print a table with ratios against a named peer, measured in one run. */
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
+  fidelity: async () => (await import('./fidelity.ts')).fidelity(),
+  repack: async () => (await import('./repack.ts')).repack(),
+  startup: async () => (await import('./startup.ts')).startup(),
+};
+
+const name = process.argv[2] ?? '';
+const bench = BENCHES[name];
+if (bench === undefined) {
+  console.error(`npm run bench -- ${Object.keys(BENCHES).join(' | ')}`);
+  process.exit(2);
+}
+await bench();

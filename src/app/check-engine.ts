@@ -1,0 +1,203 @@
+/**
+ * Before anything is measured: does this engine do the work that it is asked for, and what does it cost? Once per
+ * engine, in a process of its own: validity gates (protocol phase P2) and the pilot that the planner needs.
+ */
+import type { Generation, LoadedInfo } from '../core/engine.ts';
+import type { EngineFacts, Manifest, RunEvent } from '../core/record.ts';
+import { toSample } from '../core/sample.ts';
+import type { GateResult } from '../core/validity/gate-result.ts';
+import {
+  contextPerSlotGate, doubleBosGate, earlyEndGate, promptCacheGate, settingsGate, tokenCountGate, truncationGate, wrongModelGate,
+} from '../core/validity/gates.ts';
+import type { Needle } from '../core/validity/gates.ts';
+import type { Workload } from '../core/workload/build-prompts.ts';
+import type { Machinery, PreparedEngine, RunningEngine } from './machinery.ts';
+
+/** Lengths that gate prompts come in; `buildPrompts` is told these names. */
+export const GATE_PROMPTS = [32, 64, 256, 512].map((tokenCount) => ({ name: gatePrompt(tokenCount), tokenCount }));
+/** Long enough that a cached or cut prompt shows, short enough to cost a second. */
+const LENGTH_TOKENS = 256;
+/** Engines that need more than this for 256 tokens are probed with short prompts: gates must not eat the budget. */
+const LENGTH_SLOW_TOKENS = 32;
+const SLOW_PREFILL_MS = 4_000;
+const PROBE_TOKENS = 32;
+const PROBE_GENERATE = 8;
+const PILOT_GENERATE = 16;
+const TOP_LOGPROBS = 20;
+/** Timing can be disturbed: a cache is only called a cache when it shows in every try. */
+const CACHE_TRIES = 3;
+const LOAD_TIMEOUT_MS = 300_000;
+const REQUEST_TIMEOUT_MS = 120_000;
+const STOP_ESTIMATE_MS = 100;
+
+export const GATE_CONTEXT_TOKENS = 2 * LENGTH_TOKENS + PILOT_GENERATE;
+
+export interface CheckAsk {
+  readonly prepared: PreparedEngine;
+  readonly facts: EngineFacts;
+  readonly manifest: Manifest;
+  readonly workload: Workload;
+  readonly bannedTokens: readonly number[];
+  readonly bosToken: number | null;
+  readonly vocabularySize: number;
+  readonly append: (event: RunEvent) => Promise<void>;
+  readonly onStep: (what: string) => void;
+  readonly signal: AbortSignal;
+}
+
+export function gatePrompt(tokenCount: number): string {
+  return `gate-${tokenCount}`;
+}
+
+/** Appends the engine's facts, its gates and its pilot costs to the run. Rejects when the engine does not start or answer. */
+export async function checkEngine(machinery: Machinery, ask: CheckAsk): Promise<void> {
+  const { prepared, manifest } = ask;
+  await machinery.warmPageCache(prepared.modelPath);
+  ask.onStep('starting');
+  const running = await machinery.start(prepared, manifest.settings, LOAD_TIMEOUT_MS);
+  try {
+    await ask.append({ type: 'engine-facts', facts: { ...ask.facts, ...loadedFacts(running) } });
+    const pilot = await new Check(ask, running).run();
+    const startMs = running.loadMs + STOP_ESTIMATE_MS;
+    await ask.append({ type: 'pilot', engine: prepared.engine.id, startMs, ...pilot });
+  } finally {
+    await running.stop();
+  }
+}
+
+function loadedFacts({ session, command }: RunningEngine): Partial<EngineFacts> {
+  const { build, device, numericMode, settings } = session.info;
+  return { build, device, numericMode, settings, command: [...command] };
+}
+
+interface Pilot {
+  readonly prefillMsPerToken: number;
+  readonly decodeMsPerToken: number;
+}
+
+class Check {
+  private readonly ask: CheckAsk;
+  private readonly running: RunningEngine;
+  private readonly cachedCounts: (number | null)[] = [];
+  /** The worst result of each gate over all requests. */
+  private readonly worst = new Map<string, GateResult>();
+  private prompts = 0;
+
+  constructor(ask: CheckAsk, running: RunningEngine) {
+    this.ask = ask;
+    this.running = running;
+  }
+
+  async run(): Promise<Pilot> {
+    const length = await this.chooseLength();
+    this.ask.onStep('validity gates');
+    const prompt = this.fresh(length);
+    const generate = length === LENGTH_TOKENS ? PILOT_GENERATE : PROBE_GENERATE;
+    const first = await this.request(prompt, generate);
+    this.keep(promptCacheGate(await this.cacheEvidence(prompt, first)));
+    this.keep(await this.truncation(prompt));
+    this.keepStatic(this.running.session.info, prompt, first);
+    for (const gate of this.worst.values()) await this.ask.append({ type: 'gate', engine: this.ask.prepared.engine.id, ...gate });
+    const sample = toSample({ engine: '-', block: 0, attempt: 0, kind: 'measured', prompt: '-', iteration: 0 }, first);
+    return { prefillMsPerToken: sample.ttftMs / length, decodeMsPerToken: sample.tpotMs ?? sample.totalMs };
+  }
+
+  /** The first request is cold and only warms; the second tells the cost. */
+  private async chooseLength(): Promise<number> {
+    this.ask.onStep('first request');
+    await this.request(this.fresh(PROBE_TOKENS), PROBE_GENERATE);
+    const probe = await this.request(this.fresh(PROBE_TOKENS), PROBE_GENERATE);
+    const perTokenMs = (probe.eventMs[0] ?? 0) / PROBE_TOKENS;
+    return perTokenMs * LENGTH_TOKENS > SLOW_PREFILL_MS ? LENGTH_SLOW_TOKENS : LENGTH_TOKENS;
+  }
+
+  private async cacheEvidence(prompt: readonly number[], first: Generation): Promise<Parameters<typeof promptCacheGate>[0]> {
+    const length = prompt.length;
+    let base = { prompt, answer: first };
+    for (let attempt = 1; ; attempt++) {
+      const again = await this.request(base.prompt, 1);
+      const doubled = await this.request(this.fresh(2 * length), 1);
+      const ttftMs = base.answer.eventMs[0] ?? 0;
+      const evidence = {
+        cachedTokenCounts: [...this.cachedCounts],
+        doubling: { lengthTokens: length, ttftMs, ttftDoubledMs: doubled.eventMs[0] ?? 0 },
+        repeat: { ttftFirstMs: ttftMs, ttftSecondMs: again.eventMs[0] ?? 0, cachedTokenCount: again.cachedTokenCount },
+      };
+      if (attempt >= CACHE_TRIES || promptCacheGate(evidence).outcome !== 'failed') return evidence;
+      const next = this.fresh(length);
+      base = { prompt: next, answer: await this.request(next, 1) };
+    }
+  }
+
+  private async truncation(prompt: readonly number[]): Promise<GateResult> {
+    const original = await this.request(prompt, 1, TOP_LOGPROBS);
+    const needles: Needle[] = [];
+    for (const { place, at } of needlePlaces(prompt.length)) {
+      needles.push({ place, original, changed: await this.request(withNeedle(prompt, at), 1, TOP_LOGPROBS) });
+    }
+    return truncationGate({ truncated: original.truncated, needles });
+  }
+
+  private keepStatic(info: LoadedInfo, prompt: readonly number[], generation: Generation): void {
+    const { manifest, prepared, vocabularySize, bosToken } = this.ask;
+    const longest = Math.max(...manifest.plan.prompts.map(({ tokenCount }) => tokenCount));
+    this.keep(doubleBosGate({ promptTokens: prompt, bosToken, generation }));
+    this.keep(
+      wrongModelGate({
+        vocabularySizeExpected: vocabularySize,
+        vocabularySizeReported: info.vocabularySize,
+        modelPathExpected: prepared.modelPath,
+        modelNameReported: info.modelName,
+      }),
+    );
+    this.keep(
+      contextPerSlotGate({
+        contextTokensReported: info.settings.contextTokens ?? null,
+        promptTokens: longest,
+        generateTokens: manifest.plan.generateTokens,
+      }),
+    );
+    this.keep(settingsGate({ asked: manifest.settings, reported: info.settings }));
+  }
+
+  private fresh(tokenCount: number): number[] {
+    return this.ask.workload.promptTokens({ block: 0, prompt: gatePrompt(tokenCount), iteration: this.prompts++, kind: 'measured' });
+  }
+
+  private async request(promptTokens: readonly number[], generateTokens: number, topLogprobs = 0): Promise<Generation> {
+    this.ask.signal.throwIfAborted();
+    const { bannedTokens } = this.ask;
+    const generation = await this.running.session.generate({
+      promptTokens, generateTokens, bannedTokens, topLogprobs, timeoutMs: REQUEST_TIMEOUT_MS,
+    });
+    this.cachedCounts.push(generation.cachedTokenCount);
+    this.keep(tokenCountGate({ promptTokensAsked: promptTokens.length, generation }));
+    this.keep(earlyEndGate({ generateTokensAsked: generateTokens, generation }));
+    return generation;
+  }
+
+  private keep(result: GateResult): void {
+    const rank = { passed: 0, unknown: 1, failed: 2 };
+    const before = this.worst.get(result.gate);
+    if (before === undefined || rank[result.outcome] >= rank[before.outcome]) this.worst.set(result.gate, result);
+  }
+}
+
+function needlePlaces(length: number): { place: string; at: number }[] {
+  return [
+    { place: 'the start', at: 0 },
+    { place: 'one third', at: Math.floor(length / 3) },
+    { place: 'two thirds', at: Math.floor((2 * length) / 3) },
+  ];
+}
+
+/** Replaces a run of tokens by others of the same prompt, so that length and vocabulary stay ordinary. */
+function withNeedle(prompt: readonly number[], at: number): number[] {
+  const sentence = Math.max(2, Math.min(12, Math.floor(prompt.length / 6)));
+  const changed = [...prompt];
+  // A BOS stays first; elsewhere the sentence is written backwards from another place of the text.
+  for (let index = at === 0 ? 1 : at; index < Math.min(prompt.length, at + sentence); index++) {
+    changed[index] = prompt[prompt.length - 1 - index] ?? changed[index] ?? 0;
+  }
+  return changed;
+}

@@ -1,0 +1,264 @@
+/** Runs a plan to its end: checks the engines, plans what fits, and carries out the protocol's steps one by one. */
+import { messageOf } from '../core/errors.ts';
+import type { Generation } from '../core/engine.ts';
+import { isResolved } from '../core/derive/is-resolved.ts';
+import { nextAction } from '../core/protocol/next-action.ts';
+import { planRun } from '../core/protocol/plan-run.ts';
+import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/plan-types.ts';
+import { progressFromEvents } from '../core/protocol/progress.ts';
+import type { RunEvent } from '../core/record.ts';
+import { earlyEndGate, promptCacheGate, tokenCountGate } from '../core/validity/gates.ts';
+import { isBlockNoisy } from '../core/validity/noise.ts';
+import type { Workload } from '../core/workload/build-prompts.ts';
+import type { RunLog } from '../store/run-folder.ts';
+import { runCell } from './cell.ts';
+import type { CellRequest } from './cell.ts';
+import { checkEngine } from './check-engine.ts';
+import type { Machinery, PreparedEngine } from './machinery.ts';
+import type { Ui } from './ui.ts';
+import { describeEvent, minutes } from './wording.ts';
+
+export interface MeasureAsk {
+  readonly log: RunLog;
+  readonly engines: readonly PreparedEngine[];
+  readonly workload: Workload;
+  readonly bannedTokens: readonly number[];
+  readonly bosToken: number | null;
+  readonly vocabularySize: number;
+  /** Measuring time allowed over all sessions, ms. */
+  readonly budgetMs: number;
+  readonly machinery: Machinery;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+type EndState = 'complete' | 'interrupted';
+
+/** Measures until the plan is done, the budget ends or the user stops it; the log then ends with an `end` event. */
+export async function measure(ask: MeasureAsk): Promise<EndState> {
+  return new Measurement(ask).run();
+}
+
+class Measurement {
+  private readonly ask: MeasureAsk;
+  private readonly earlierMs: number;
+  private readonly startedMs: number;
+  private readonly deadlineMs: number;
+  private readonly failedGates: Set<string>;
+
+  constructor(ask: MeasureAsk) {
+    this.ask = ask;
+    this.earlierMs = elapsedBefore(ask.log.events);
+    this.startedMs = ask.machinery.nowMs();
+    this.deadlineMs = this.startedMs + ask.budgetMs - this.earlierMs;
+    this.failedGates = new Set(
+      ask.log.events.flatMap((event) => (event.type === 'gate' && event.outcome === 'failed' ? [`${event.engine}/${event.gate}`] : [])),
+    );
+  }
+
+  async run(): Promise<EndState> {
+    const { log, ui } = this.ask;
+    const resumed = log.events.length > 0;
+    await this.append({ type: 'session', at: new Date().toISOString(), resumed });
+    try {
+      const pilots = await this.checkEngines();
+      const plan = await this.plan(pilots);
+      const reason = await this.carryOut(plan);
+      await this.append({ type: 'end', state: 'complete', reason, elapsedMs: this.elapsedMs() });
+      return 'complete';
+    } catch (error) {
+      if (!this.ask.signal.aborted) {
+        await this.appendLast({ type: 'end', state: 'failed', reason: messageOf(error).slice(0, 1_900), elapsedMs: this.elapsedMs() });
+        throw error;
+      }
+      await this.append({ type: 'end', state: 'interrupted', reason: 'stopped by the user', elapsedMs: this.elapsedMs() });
+      return 'interrupted';
+    } finally {
+      ui.done();
+    }
+  }
+
+  /** A failing disk must not hide the error that it caused. */
+  private async appendLast(event: RunEvent): Promise<void> {
+    try {
+      await this.append(event);
+    } catch {
+      // The original error is on its way to the user.
+    }
+  }
+
+  private async checkEngines(): Promise<PlannedEngine[]> {
+    const planned: PlannedEngine[] = [];
+    for (const prepared of this.ask.engines) {
+      const { id } = prepared.engine;
+      if (this.pilotOf(id) === undefined && !this.isDropped(id)) await this.checkOne(prepared);
+      const pilot = this.pilotOf(id);
+      if (pilot === undefined) continue;
+      planned.push({ id, referenceBackend: prepared.found.referenceBackend, pilot });
+    }
+    return planned;
+  }
+
+  private async checkOne(prepared: PreparedEngine): Promise<void> {
+    const { id } = prepared.engine;
+    const { log, ui, machinery, workload, bannedTokens, bosToken, vocabularySize, signal } = this.ask;
+    const facts = log.manifest.engines.find((engine) => engine.id === id);
+    if (facts === undefined) return;
+    const onStep = (what: string): void => ui.status(`Checking ${id}: ${what}`);
+    try {
+      await checkEngine(machinery, {
+        prepared, facts, manifest: log.manifest, workload, bannedTokens, bosToken, vocabularySize, onStep, signal,
+        append: (event) => this.append(event),
+      });
+    } catch (error) {
+      if (signal.aborted || isRecordFailure(error)) throw error;
+      await this.warn('engine-failed', id, `${id} could not be checked and is left out: ${messageOf(error)}`, hintOf(error));
+    }
+  }
+
+  private async plan(engines: readonly PlannedEngine[]): Promise<RunPlan> {
+    const { log, ui } = this.ask;
+    const { plan } = log.manifest;
+    const registered = log.events.find((event) => event.type === 'plan');
+    const made = planRun({
+      engines,
+      prompts: plan.prompts,
+      generateTokens: plan.generateTokens,
+      iterations: plan.iterations,
+      maxBlocks: plan.blocks,
+      // A resumed run keeps its plan: other work in its second half could not be compared with its first.
+      remainingMs: registered?.remainingMs ?? this.leftMs(),
+    });
+    if (registered === undefined) {
+      const { blocks, looks, estimateMsTotal } = made;
+      await this.append({ type: 'plan', blocks, looks: [...looks], remainingMs: Math.max(0, this.leftMs()), estimateMs: estimateMsTotal });
+      for (const missing of made.notMeasured) await this.append({ type: 'not-measured', ...missing });
+      for (const note of made.notes) ui.line(`  ${note}`);
+      ui.line(`Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`);
+    }
+    return made;
+  }
+
+  private async carryOut(plan: RunPlan): Promise<string> {
+    let progress: Progress = progressFromEvents(this.ask.log.events);
+    for (;;) {
+      this.ask.signal.throwIfAborted();
+      const state = { plan, seed: this.ask.log.manifest.plan.seed, deadlineMs: this.deadlineMs, progress };
+      const action = nextAction(state, this.ask.machinery.nowMs());
+      if (action.type === 'stop') return action.detail;
+      progress = await this.step(action, plan, progress);
+    }
+  }
+
+  private async step(action: Exclude<Action, { type: 'stop' }>, plan: RunPlan, progress: Progress): Promise<Progress> {
+    switch (action.type) {
+      case 'cell':
+        return { ...progress, cells: [...progress.cells, await this.cell(action, plan)] };
+      case 'close-block': {
+        const { block, attempt } = action;
+        const reasons = isBlockNoisy(this.interferenceOf(block, attempt));
+        const state = reasons.length > 0 ? ('rejected' as const) : ('accepted' as const);
+        await this.append({ type: 'block-end', block, attempt, state, reasons });
+        return { ...progress, blocks: [...progress.blocks, { block, attempt, state, reasons }] };
+      }
+      case 'look': {
+        const resolved = isResolved(this.ask.log.manifest, this.ask.log.events);
+        return { ...progress, looks: [...progress.looks, { blocks: action.blocks, resolved }] };
+      }
+      case 'drop-engine':
+        await this.warn('engine-dropped', action.engine, `${action.engine} is left out from here: ${action.reason}`, null);
+        return { ...progress, dropped: [...progress.dropped, action.engine] };
+    }
+  }
+
+  private async cell(action: Extract<Action, { type: 'cell' }>, plan: RunPlan): Promise<Progress['cells'][number]> {
+    const { engine, block, attempt, requests } = action;
+    const { machinery, ui, log, workload, bannedTokens, signal } = this.ask;
+    const prepared = this.ask.engines.find((candidate) => candidate.engine.id === engine);
+    if (prepared === undefined) throw new TypeError(`the plan names ${engine}, which is not prepared`);
+    const startedMs = machinery.nowMs();
+    const measured = requests.filter(({ kind }) => kind === 'measured').length;
+    const outcome = await runCell(machinery, {
+      prepared, block, attempt, bannedTokens, signal,
+      settings: log.manifest.settings,
+      startEstimateMs: action.startEstimateMs,
+      deadlineMs: this.deadlineMs,
+      requests: requests.map((request) => ({
+        ...request,
+        promptTokens: workload.promptTokens({ block, attempt, prompt: request.prompt, iteration: request.iteration, kind: request.kind }),
+      })),
+      elapsedMs: () => this.elapsedMs(),
+      append: (event) => this.append(event),
+      onRequest: (request) =>
+        ui.status(
+          `Block ${block + 1} of ${plan.blocks} · ${engine} · ${request.prompt} ${request.kind} · ${measured} requests · at most ${minutes(this.leftMs())} left`,
+        ),
+      check: (request, generation) => this.check(engine, request, generation),
+    });
+    if (outcome.state === 'failed') await this.warn('cell-failed', engine, `block ${block + 1}: ${messageOf(outcome.error)}`, hintOf(outcome.error));
+    if (outcome.state === 'cut' && outcome.reason === 'interrupted') signal.throwIfAborted();
+    return { engine, block, attempt, state: outcome.state, durationMs: machinery.nowMs() - startedMs };
+  }
+
+  /** Every measured answer is checked for equal work; a gate that fails once has failed. */
+  private async check(engine: string, request: CellRequest, generation: Generation): Promise<void> {
+    const gates = [
+      tokenCountGate({ promptTokensAsked: request.promptTokens.length, generation }),
+      earlyEndGate({ generateTokensAsked: request.generateTokens, generation }),
+      promptCacheGate({ cachedTokenCounts: [generation.cachedTokenCount], doubling: null, repeat: null }),
+    ];
+    for (const gate of gates) {
+      const key = `${engine}/${gate.gate}`;
+      if (gate.outcome !== 'failed' || this.failedGates.has(key)) continue;
+      this.failedGates.add(key);
+      await this.append({ type: 'gate', engine, ...gate });
+    }
+  }
+
+  private interferenceOf(block: number, attempt: number): Parameters<typeof isBlockNoisy>[0] {
+    return this.ask.log.events.flatMap((event) =>
+      event.type === 'cell-end' && event.block === block && event.attempt === attempt && event.state === 'complete'
+        ? [{ engine: event.engine, interference: event.interference }]
+        : [],
+    );
+  }
+
+  private pilotOf(id: string): Extract<RunEvent, { type: 'pilot' }> | undefined {
+    return this.ask.log.events.find((event) => event.type === 'pilot' && event.engine === id) as Extract<RunEvent, { type: 'pilot' }> | undefined;
+  }
+
+  private isDropped(id: string): boolean {
+    return this.ask.log.events.some((event) => event.type === 'warning' && event.code === 'engine-dropped' && event.engine === id);
+  }
+
+  private async warn(code: string, engine: string, message: string, hint: string | null): Promise<void> {
+    await this.append({ type: 'warning', code, engine, message: message.slice(0, 1_900), hint: hint?.slice(0, 1_900) ?? null });
+  }
+
+  private async append(event: RunEvent): Promise<void> {
+    await this.ask.log.append(event);
+    const text = describeEvent(event);
+    if (text !== null) this.ask.ui.line(text);
+  }
+
+  private elapsedMs(): number {
+    return this.earlierMs + this.ask.machinery.nowMs() - this.startedMs;
+  }
+
+  private leftMs(): number {
+    return Math.max(0, this.deadlineMs - this.ask.machinery.nowMs());
+  }
+}
+
+/** Measuring time of the sessions before this one. A crashed session left no `end`: its last time stamp counts. */
+function elapsedBefore(events: readonly RunEvent[]): number {
+  return events.reduce((most, event) => ('elapsedMs' in event ? Math.max(most, event.elapsedMs) : most), 0);
+}
+
+function isRecordFailure(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'record-write-failed';
+}
+
+function hintOf(error: unknown): string | null {
+  return error instanceof Error && 'hint' in error && typeof error.hint === 'string' ? error.hint : null;
+}

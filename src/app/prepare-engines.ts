@@ -1,0 +1,86 @@
+/** Finds the engines of a plan, installs what can be installed, and says exactly why the others are missing. */
+import { statSync } from 'node:fs';
+import { AppError, messageOf } from '../core/errors.ts';
+import type { AvailableEngine, Detection, Engine, EngineHost } from '../core/engine.ts';
+import type { EngineFacts } from '../core/record.ts';
+import { loadEngine } from '../engines/registry.ts';
+import type { Environments } from '../platform/environments/environments.ts';
+import { findOnPath } from '../platform/process/find-on-path.ts';
+import type { Ui } from './ui.ts';
+
+export interface EngineAsk {
+  /** Ids, or paths of adapter files. */
+  readonly engines: readonly string[];
+  /** From --engine-path ID=PATH. */
+  readonly enginePaths: ReadonlyMap<string, string>;
+  readonly install: boolean;
+  readonly environments: Environments;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+export interface FoundEngine {
+  readonly engine: Engine;
+  readonly found: AvailableEngine;
+}
+
+/** @returns the engines that can run, and the facts of all that were asked for, in the order asked. */
+export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngine[]; facts: EngineFacts[] }> {
+  const found: FoundEngine[] = [];
+  const facts: EngineFacts[] = [];
+  for (const name of ask.engines) {
+    const engine = await loadEngine(name);
+    if (facts.some(({ id }) => id === engine.id)) throw new AppError('usage', `the engine ${engine.id} is given twice`);
+    const detection = await detectAndInstall(engine, ask);
+    facts.push(toFacts(engine, detection));
+    if (detection.state === 'available') found.push({ engine, found: detection });
+    else ask.ui.line(`${engine.id}: not available: ${factsReason(detection)}`);
+  }
+  return { found, facts };
+}
+
+async function detectAndInstall(engine: Engine, ask: EngineAsk): Promise<Detection> {
+  const host = hostFor(engine, ask);
+  const first = await engine.detect(host);
+  if (first.state !== 'installable' || engine.environment === null) return first;
+  if (!ask.install) return first;
+  const megabytes = Math.round(first.downloadBytes / 1e6);
+  ask.ui.line(`${engine.id}: installing ${first.what} (about ${megabytes} MB, kept in the cache) …`);
+  try {
+    await ask.environments.ensure(engine.environment, { signal: ask.signal });
+  } catch (error) {
+    if (ask.signal.aborted) throw error;
+    const hint = error instanceof AppError ? error.hint : undefined;
+    return { state: 'unavailable', reason: messageOf(error), nextStep: hint ?? 'Check the network connection and run again.' };
+  }
+  return engine.detect(host);
+}
+
+function hostFor(engine: Engine, ask: EngineAsk): EngineHost {
+  const enginePath = ask.enginePaths.get(engine.id) ?? null;
+  if (enginePath !== null && !statSync(enginePath, { throwIfNoEntry: false })?.isFile()) {
+    throw new AppError('usage', `--engine-path ${engine.id}=${enginePath}: there is no such file`);
+  }
+  return { enginePath, findOnPath, environments: ask.environments };
+}
+
+function factsReason(detection: Exclude<Detection, { state: 'available' }>): string {
+  return detection.state === 'installable'
+    ? `${detection.what} is not installed. Next: run without --no-install.`
+    : `${detection.reason} Next: ${detection.nextStep}`;
+}
+
+function toFacts(engine: Engine, detection: Detection): EngineFacts {
+  const available = detection.state === 'available' ? detection : null;
+  const base = { id: engine.id, title: engine.title, modelFormat: engine.modelFormat, numericMode: null, settings: null, command: null };
+  if (available !== null) {
+    const { build, device, location, referenceBackend } = available;
+    return { ...base, state: 'available', reason: null, nextStep: null, build, device, location, referenceBackend };
+  }
+  const missing = { ...base, state: 'unavailable' as const, build: null, device: null, location: null, referenceBackend: null };
+  if (detection.state === 'installable') {
+    return { ...missing, reason: `${detection.what} is not installed`, nextStep: 'Run without --no-install.' };
+  }
+  const { reason, nextStep } = detection as Extract<Detection, { state: 'unavailable' }>;
+  return { ...missing, reason: reason.slice(0, 1_900), nextStep: nextStep.slice(0, 1_900) };
+}

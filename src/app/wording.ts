@@ -1,0 +1,34 @@
+import type { RunEvent } from '../core/record.ts';
+
+/** `45 s`, `3.5 min`. */
+export function minutes(ms: number): string {
+  const seconds = ms / 1_000;
+  return seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${(seconds / 60).toFixed(1)} min`;
+}
+
+/** What the user reads of an event while the run goes on; null for the many that only the record needs. */
+export function describeEvent(event: RunEvent): string | null {
+  switch (event.type) {
+    case 'gate':
+      return event.outcome === 'failed'
+        ? `  ✗ ${event.engine}: ${event.gate}: ${event.detail}${event.remedy === null ? '' : `\n    ${event.remedy}`}`
+        : null;
+    case 'pilot': {
+      const prefill = 1_000 / event.prefillMsPerToken;
+      const decode = 1_000 / event.decodeMsPerToken;
+      return `  ✓ ${event.engine} checked: prefill ~${rough(prefill)} tok/s, decode ~${rough(decode)} tok/s`;
+    }
+    case 'not-measured':
+      return `  – ${event.engine}, ${event.prompt}: not measured: ${event.reason}`;
+    case 'warning':
+      return `  ! ${event.message}${event.hint === null ? '' : `\n    ${event.hint}`}`;
+    case 'block-end':
+      return event.state === 'rejected' ? `  block ${event.block + 1} is run again: ${event.reasons.join('; ')}` : null;
+    default:
+      return null;
+  }
+}
+
+function rough(rate: number): string {
+  return rate >= 100 ? String(Math.round(rate / 10) * 10) : rate.toPrecision(2);
+}

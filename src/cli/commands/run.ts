@@ -1,0 +1,155 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline/promises';
+import { pathToFileURL } from 'node:url';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { planFileSchema } from '../../app/plan.ts';
+import type { PlanFile } from '../../app/plan.ts';
+import { prepareRun } from '../../app/prepare.ts';
+import type { PreparedRun } from '../../app/prepare.ts';
+import { render } from '../../app/report.ts';
+import { continueRun, startRun } from '../../app/run.ts';
+import type { RunResult } from '../../app/run.ts';
+import type { Ui } from '../../app/ui.ts';
+import { minutes } from '../../app/wording.ts';
+import { AppError, messageOf } from '../../core/errors.ts';
+import { stopAll } from '../../platform/process/start-process.ts';
+import { readRun } from '../../store/run-folder.ts';
+import { EXIT } from '../exit-codes.ts';
+import { describePlan } from '../describe-plan.ts';
+import { terminalUi } from '../progress.ts';
+import { interruptible } from '../signals.ts';
+import { runoffVersion } from '../version.ts';
+
+const optionsSchema = z.object({
+  model: z.string().optional(),
+  engine: z.array(z.string()).optional(),
+  enginePath: z.array(z.string()).optional(),
+  prompt: z.array(z.string()).optional(),
+  generate: z.number().optional(),
+  budget: z.number().optional(),
+  blocks: z.number().optional(),
+  threads: z.number().optional(),
+  seed: z.number().optional(),
+  gpu: z.enum(['auto', 'off']).optional(),
+  study: z.boolean().optional(),
+  config: z.string().optional(),
+  out: z.string().optional(),
+  resume: z.string().optional(),
+  install: z.boolean(),
+  dryRun: z.boolean().optional(),
+  yes: z.boolean().optional(),
+  json: z.boolean().optional(),
+});
+type Options = z.infer<typeof optionsSchema>;
+
+const CONFIG_FILES = ['runoff.config.json', 'runoff.config.ts'];
+
+export async function runCommand(raw: Record<string, unknown>): Promise<void> {
+  const options = optionsSchema.parse(raw);
+  const ui = terminalUi(process.stderr);
+  const { signal, release } = interruptible(ui);
+  try {
+    if (options.resume !== undefined) await resume(options, options.resume, signal, ui);
+    else await start(options, signal, ui);
+  } catch (error) {
+    if (signal.aborted) throw new AppError('interrupted', 'stopped before anything was measured', { cause: error });
+    throw error;
+  } finally {
+    ui.done();
+    await stopAll();
+    release();
+  }
+}
+
+async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<void> {
+  const asked = { ...(await readConfig(options.config)), ...fromOptions(options) };
+  ui.line(`runoff ${runoffVersion()}: which engine should you ship for this model, on this machine?`);
+  const install = options.install && options.dryRun !== true;
+  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), install, version: runoffVersion(), signal, ui });
+  ui.line(describePlan(prepared));
+  if (options.dryRun === true) return;
+  await confirm(options, prepared);
+  const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
+  await show(await startRun({ prepared, folder, signal, ui }), options, ui);
+}
+
+async function resume(options: Options, folder: string, signal: AbortSignal, ui: Ui): Promise<void> {
+  const { manifest } = await readRun(folder);
+  const { plan } = manifest;
+  const asked: PlanFile = {
+    model: plan.model,
+    engines: plan.engines,
+    prompts: plan.prompts.map(({ name, source, tokenCount }) => (/-tokens$/.test(name) ? tokenCount : source === 'study text' ? name : source)),
+    generate: plan.generateTokens,
+    blocks: plan.blocks,
+    threads: plan.threads,
+    seed: plan.seed,
+    gpu: plan.gpu,
+    budgetSeconds: plan.budgetMs / 1_000,
+  };
+  ui.line(`Going on with ${folder}`);
+  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), install: options.install, version: runoffVersion(), signal, ui });
+  const budgetMs = options.budget === undefined ? null : options.budget * 1_000;
+  await show(await continueRun({ prepared, folder, signal, ui, budgetMs }), options, ui);
+}
+
+function fromOptions(options: Options): PlanFile {
+  const { model, engine, prompt, generate, budget, blocks, threads, seed, gpu, study } = options;
+  const all = { model, engines: engine, prompts: prompt, generate, budgetSeconds: budget, blocks, threads, seed, gpu, study };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as PlanFile;
+}
+
+async function readConfig(given: string | undefined): Promise<PlanFile> {
+  const path = given ?? CONFIG_FILES.find((file) => existsSync(file));
+  if (path === undefined) return {};
+  if (!existsSync(path)) throw new AppError('usage', `there is no plan file ${path}`);
+  let content: unknown;
+  try {
+    content = path.endsWith('.json')
+      ? JSON.parse(await readFile(path, 'utf8'))
+      : ((await import(pathToFileURL(resolve(path)).href)) as { default?: unknown }).default;
+  } catch (error) {
+    throw new AppError('plan-invalid', `${path} cannot be read: ${messageOf(error)}`, { cause: error });
+  }
+  const { $schema: _, ...plan } = (content ?? {}) as Record<string, unknown>;
+  const parsed = planFileSchema.safeParse(plan);
+  if (parsed.success) return parsed.data as PlanFile;
+  const issue = parsed.error.issues[0];
+  throw new AppError('plan-invalid', `${path}: ${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? ''}`, {
+    hint: 'schema/plan.schema.json lists what a plan file may hold.',
+  });
+}
+
+function enginePaths(given: readonly string[] = []): Map<string, string> {
+  return new Map(
+    given.map((text) => {
+      const at = text.indexOf('=');
+      if (at <= 0) throw new AppError('usage', `--engine-path ${text}: expected ID=PATH, e.g. llama-server=/opt/llama-server`);
+      return [text.slice(0, at), text.slice(at + 1)];
+    }),
+  );
+}
+
+/** Asks on a terminal; elsewhere --yes is needed only to install, and that has happened: the run simply starts. */
+async function confirm(options: Options, { manifest }: PreparedRun): Promise<void> {
+  if (options.yes === true || !process.stdin.isTTY || !process.stderr.isTTY) return;
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await prompt.question(`Measure for up to ${minutes(manifest.plan.budgetMs)} now? [Y/n] `);
+  prompt.close();
+  if (/^n/i.test(answer.trim())) throw new AppError('interrupted', 'nothing was measured');
+}
+
+async function show({ folder, record, state, reportPath }: RunResult, options: Options, ui: Ui): Promise<void> {
+  ui.done();
+  const { events } = await readRun(folder);
+  const color = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+  const text = await render(record, events, options.json === true ? 'json' : 'terminal', { color, width: process.stdout.columns ?? 100 });
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  ui.line(`\nRecord: ${folder}\nReport: ${reportPath}`);
+  if (state === 'interrupted') {
+    ui.line(`Interrupted. Go on with: runoff run --resume ${folder}`);
+    process.exitCode = EXIT.interrupted;
+  } else if (record.verdict.state === 'void') process.exitCode = EXIT.voided;
+}

