@@ -45,7 +45,7 @@ export async function fidelity(): Promise<void> {
   const ui = { line: (text: string) => console.error(text), status() {}, done() {} };
   const prepared = await prepareRun({
     asked: { prompts: [PREFILL_TOKENS], generate: GENERATE_TOKENS, threads: 1, gpu: 'off', seed: 1 },
-    enginePaths: new Map(), install: true, version: 'bench', signal: controller.signal, ui,
+    enginePaths: new Map(), mayInstall: async () => true, version: 'bench', signal: controller.signal, ui,
   });
   console.log(`engine         rounds  prefill through/bare (95%)     decode through/bare (95%)      own CPU`);
   const only = process.argv[3];

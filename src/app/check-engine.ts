@@ -7,9 +7,10 @@ import type { EngineFacts, Manifest, RunEvent } from '../core/record.ts';
 import { toSample } from '../core/sample.ts';
 import type { GateResult } from '../core/validity/gate-result.ts';
 import {
-  contextPerSlotGate, doubleBosGate, earlyEndGate, promptCacheGate, settingsGate, tokenCountGate, truncationGate, wrongModelGate,
+  contextPerSlotGate, doubleBosGate, earlyEndGate, settingsGate, tokenCountGate, truncationGate, wrongModelGate,
 } from '../core/validity/gates.ts';
 import type { Needle } from '../core/validity/gates.ts';
+import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import type { Machinery, PreparedEngine, RunningEngine } from './machinery.ts';
 

@@ -13,7 +13,8 @@ export interface EngineAsk {
   readonly engines: readonly string[];
   /** From --engine-path ID=PATH. */
   readonly enginePaths: ReadonlyMap<string, string>;
-  readonly install: boolean;
+  /** Asked before anything is installed; `false` leaves the engine out. */
+  readonly mayInstall: (question: string) => Promise<boolean>;
   readonly environments: Environments;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -43,8 +44,8 @@ async function detectAndInstall(engine: Engine, ask: EngineAsk): Promise<Detecti
   const host = hostFor(engine, ask);
   const first = await engine.detect(host);
   if (first.state !== 'installable' || engine.environment === null) return first;
-  if (!ask.install) return first;
   const megabytes = Math.round(first.downloadBytes / 1e6);
+  if (!(await ask.mayInstall(`Install ${first.what} for ${engine.id} (about ${megabytes} MB, kept in the cache)?`))) return first;
   ask.ui.line(`${engine.id}: installing ${first.what} (about ${megabytes} MB, kept in the cache) …`);
   try {
     await ask.environments.ensure(engine.environment, { signal: ask.signal });

@@ -55,7 +55,8 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const gguf = await modelFacts(path);
   const proof = await prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
   const facts: ModelFacts = {
-    name: gguf.name,
+    // general.name is often a training label; the file's name is what its user knows it by.
+    name: basename(path).replace(/\.gguf$/i, ''),
     path,
     format: 'gguf',
     sha256: proof.sha256,

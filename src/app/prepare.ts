@@ -28,7 +28,7 @@ import type { Ui } from './ui.ts';
 export interface PrepareAsk {
   readonly asked: PlanFile;
   readonly enginePaths: ReadonlyMap<string, string>;
-  readonly install: boolean;
+  readonly mayInstall: (question: string) => Promise<boolean>;
   readonly version: string;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -61,7 +61,7 @@ export async function prepareRun(ask: PrepareAsk): Promise<PreparedRun> {
   const { found, facts } = await prepareEngines({
     engines: ask.asked.engines ?? DEFAULT_ENGINES,
     enginePaths: ask.enginePaths,
-    install: ask.install,
+    mayInstall: ask.mayInstall,
     environments,
     signal,
     ui,

@@ -311,6 +311,8 @@ export const recordSchema = z.object({
   notMeasured: z.array(z.object({ engine: ID, prompt: ID, reason: SHORT_TEXT, estimateMs: MS.nullable() })),
   warnings: z.array(z.object({ code: ID, engine: ID.nullable(), message: SHORT_TEXT, hint: SHORT_TEXT.nullable() })),
   blocks: z.object({ planned: COUNT, accepted: COUNT, rejected: COUNT }),
+  /** From the `plan` event: counts of blocks at which the result may be tested, registered before the first block. */
+  looks: z.array(z.int().positive()).max(10),
 });
 
 export type Plan = z.infer<typeof planSchema>;

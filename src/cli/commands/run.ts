@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline/promises';
 import { pathToFileURL } from 'node:url';
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -16,6 +15,7 @@ import { minutes } from '../../app/wording.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { stopAll } from '../../platform/process/start-process.ts';
 import { readRun } from '../../store/run-folder.ts';
+import { askYesNo, installQuestion } from '../ask.ts';
 import { EXIT } from '../exit-codes.ts';
 import { describePlan } from '../describe-plan.ts';
 import { terminalUi } from '../progress.ts';
@@ -66,8 +66,8 @@ export async function runCommand(raw: Record<string, unknown>): Promise<void> {
 async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<void> {
   const asked = { ...(await readConfig(options.config)), ...fromOptions(options) };
   ui.line(`runoff ${runoffVersion()}: which engine should you ship for this model, on this machine?`);
-  const install = options.install && options.dryRun !== true;
-  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), install, version: runoffVersion(), signal, ui });
+  const mayInstall = installQuestion({ yes: options.yes === true, install: options.install && options.dryRun !== true });
+  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), mayInstall, version: runoffVersion(), signal, ui });
   ui.line(describePlan(prepared));
   if (options.dryRun === true) return;
   await confirm(options, prepared);
@@ -90,7 +90,8 @@ async function resume(options: Options, folder: string, signal: AbortSignal, ui:
     budgetSeconds: plan.budgetMs / 1_000,
   };
   ui.line(`Going on with ${folder}`);
-  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), install: options.install, version: runoffVersion(), signal, ui });
+  const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
+  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), mayInstall, version: runoffVersion(), signal, ui });
   const budgetMs = options.budget === undefined ? null : options.budget * 1_000;
   await show(await continueRun({ prepared, folder, signal, ui, budgetMs }), options, ui);
 }
@@ -132,13 +133,9 @@ function enginePaths(given: readonly string[] = []): Map<string, string> {
   );
 }
 
-/** Asks on a terminal; elsewhere --yes is needed only to install, and that has happened: the run simply starts. */
 async function confirm(options: Options, { manifest }: PreparedRun): Promise<void> {
-  if (options.yes === true || !process.stdin.isTTY || !process.stderr.isTTY) return;
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await prompt.question(`Measure for up to ${minutes(manifest.plan.budgetMs)} now? [Y/n] `);
-  prompt.close();
-  if (/^n/i.test(answer.trim())) throw new AppError('interrupted', 'nothing was measured');
+  if (options.yes === true || (await askYesNo(`Measure for up to ${minutes(manifest.plan.budgetMs)} now?`))) return;
+  throw new AppError('interrupted', 'nothing was measured');
 }
 
 async function show({ folder, record, state, reportPath }: RunResult, options: Options, ui: Ui): Promise<void> {

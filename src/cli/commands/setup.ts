@@ -2,19 +2,20 @@ import { z } from 'zod';
 import { prepareRun } from '../../app/prepare.ts';
 import { AppError } from '../../core/errors.ts';
 import { cacheFolder, folderBytes } from '../../platform/folders.ts';
+import { installQuestion } from '../ask.ts';
 import { terminalUi } from '../progress.ts';
 import { interruptible } from '../signals.ts';
 import { runoffVersion } from '../version.ts';
 
-const optionsSchema = z.object({ model: z.string().optional(), engine: z.array(z.string()).optional() });
+const optionsSchema = z.object({ model: z.string().optional(), engine: z.array(z.string()).optional(), yes: z.boolean().optional() });
 
 export async function setupCommand(raw: Record<string, unknown>): Promise<void> {
-  const { model, engine } = optionsSchema.parse(raw);
+  const { model, engine, yes } = optionsSchema.parse(raw);
   const ui = terminalUi(process.stderr);
   const { signal, release } = interruptible(ui);
   try {
     const asked = { ...(model === undefined ? {} : { model }), ...(engine === undefined ? {} : { engines: engine }) };
-    const { manifest } = await prepareRun({ asked, enginePaths: new Map(), install: true, version: runoffVersion(), signal, ui });
+    const { manifest } = await prepareRun({ asked, enginePaths: new Map(), mayInstall: installQuestion({ yes: yes === true, install: true }), version: runoffVersion(), signal, ui });
     for (const { id, state, build, reason, nextStep } of manifest.engines) {
       ui.line(state === 'available' ? `✓ ${id}: ${build?.version}` : `✗ ${id}: ${reason} ${nextStep ?? ''}`);
     }

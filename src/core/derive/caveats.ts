@@ -1,0 +1,76 @@
+/** The limits of the headline, each a sentence. */
+import type { Certificate, EngineFacts, Manifest, RunEvent } from '../record.ts';
+import type { RunNoise } from '../validity/noise.ts';
+import type { Analysis, Look } from '../verdict/looks.ts';
+import { joinWords, sentence } from '../verdict/wording.ts';
+import type { Collected } from './collect.ts';
+import type { Mix, Work } from './work.ts';
+
+export interface CaveatsInput {
+  readonly manifest: Manifest;
+  readonly facts: readonly EngineFacts[];
+  readonly measured: readonly EngineFacts[];
+  readonly events: readonly RunEvent[];
+  readonly collected: Collected;
+  readonly mix: Mix;
+  readonly work: Work;
+  readonly certificate: Certificate;
+  readonly noise: RunNoise;
+  readonly analysis: Analysis | null;
+  readonly looks: readonly Look[];
+  readonly ended: boolean;
+}
+
+export function listCaveats(input: CaveatsInput): string[] {
+  const { mix, work, measured } = input;
+  if (measured.length === 0) return [];
+  return [
+    ...mix.caveats,
+    ...work.reductions,
+    ...absentEngines(input),
+    ...looksCaveat(input),
+    ...(input.noise.reason === null ? [] : [sentence(`The run is NOISY: ${input.noise.reason}`)]),
+    ...weightsCaveat(input.certificate),
+    ...settingsCaveat(input.certificate),
+    ...buildCaveat(measured),
+    ...blindCaveat(input.events),
+    ...(input.collected.cells.some(({ loadMs }) => loadMs !== null) ? ['Load times are from a warm page cache.'] : []),
+  ];
+}
+
+function absentEngines({ facts, measured }: CaveatsInput): string[] {
+  const absent = facts.filter(({ state, id }) => state === 'available' && !measured.some((engine) => engine.id === id));
+  return absent.length === 0 ? [] : [`Not measured, so neither better nor worse: ${joinWords(absent.map(({ id }) => id))}.`];
+}
+
+/** "planned looks, stopped at n" (P5). */
+function looksCaveat({ looks, analysis, ended, collected }: CaveatsInput): string[] {
+  if (!ended || analysis === null) return [];
+  const last = looks.at(-1)?.blocks ?? 0;
+  const planned = `Looks were planned after ${joinWords(looks.map(({ blocks }) => String(blocks)))} blocks`;
+  if (looks.length === 1 && analysis.blocks === last) return [];
+  const unused = collected.acceptedBlocks.length - analysis.blocks;
+  const odd = unused > 0 ? `; ${unused} block without its mirror image is not tested` : '';
+  return [`${planned}; the run was tested after ${analysis.blocks}${odd}.`];
+}
+
+function weightsCaveat({ weights }: Certificate): string[] {
+  if (weights.state === 'different') return [sentence(`The engines ran different weights: ${weights.detail}`)];
+  return weights.state === 'unproven' ? [sentence(`That the engines ran the same weights is not proven: ${weights.detail}`)] : [];
+}
+
+function settingsCaveat({ settings }: Certificate): string[] {
+  return settings.state === 'matched' ? [] : [sentence(`Compared as shipped, settings differ: ${settings.differences.join('; ')}`.slice(0, 1_500))];
+}
+
+/** Builds are not layers (correction 5). */
+function buildCaveat(measured: readonly EngineFacts[]): string[] {
+  const builds = measured.map(({ build }) => (build === null ? null : (build.library ?? build.version)));
+  return measured.length > 1 && new Set(builds).size > 1 ? ['The engines are different builds: each figure is of build + layer together.'] : [];
+}
+
+function blindCaveat(events: readonly RunEvent[]): string[] {
+  const ends = events.filter((event) => event.type === 'cell-end' && event.state === 'complete');
+  const blind = ends.every((event) => event.type === 'cell-end' && event.interference.foreignCpuShare === null && event.interference.stealShare === null);
+  return ends.length > 0 && blind ? ['This system does not tell what other programs did meanwhile: noise was not gated.'] : [];
+}

@@ -1,0 +1,123 @@
+/** The record of a run: a pure reduction of its manifest and events, whole or cut off anywhere. */
+import type { EngineFacts, GateEvent, Manifest, RunEvent, RunRecord } from '../record.ts';
+import { SCHEMA_VERSION } from '../record.ts';
+import { LABELLING_GATES } from '../validity/gate-result.ts';
+import { runNoise } from '../validity/noise.ts';
+import { decide } from '../verdict/decide.ts';
+import { ALPHA, analysisFor, registerLooks, withAlphas } from '../verdict/looks.ts';
+import type { Look } from '../verdict/looks.ts';
+import { listCaveats } from './caveats.ts';
+import { certify } from './certificate.ts';
+import { collect, latestFacts } from './collect.ts';
+import type { Collected } from './collect.ts';
+import { compareAll } from './families.ts';
+import { listNotMeasured, listWarnings } from './notices.ts';
+import { summarise } from './summaries.ts';
+import { count, logs, mixValues, promptValues } from './values.ts';
+import { chooseMix, describeWork } from './work.ts';
+
+export interface DeriveOptions {
+  /** The run goes on: without an `end` event it is `running`, not `interrupted`, and only planned looks are tested. */
+  readonly live?: boolean;
+}
+
+/**
+ * Reproduces every number and verdict from the events. A block counts by its last accepted attempt; engines whose cell
+ * failed are missing in that block only. An ended run is tested with what is left of the 5% (correction 14), a live
+ * one only at the last planned look that it passed.
+ */
+export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], options: DeriveOptions = {}): RunRecord {
+  const state = stateOf(events, options);
+  const collected = collect(events);
+  const facts = latestFacts(manifest, events);
+  const measured = facts.filter(({ id }) => isMeasured(manifest, collected, id));
+  const gates = events.filter((event) => event.type === 'gate');
+  const voided = voidedBy(gates);
+  const ranked = measured.filter(({ referenceBackend }) => referenceBackend === null).map(({ id }) => id);
+  const work = describeWork(manifest, facts, collected);
+  const inPlay = ranked.filter((id) => !voided.has(id));
+  const mix = chooseMix({ manifest, collected, work, engines: inPlay.length > 0 ? inPlay : ranked });
+  const { planned, looks } = registered(manifest, events);
+  const ended = state !== 'running';
+  const noise = runNoise({ planned, accepted: collected.acceptedBlocks.length, rejected: collected.rejected, ended });
+  const analysis = analysisFor({ looks, accepted: collected.acceptedBlocks.length, ended });
+  const pending = analysis === null ? `${collected.acceptedBlocks.length} of ${planned} blocks are done, the first planned look is at ${looks[0]?.blocks}` : null;
+  const noisy = noise.reason === null ? null : { reason: noise.reason, remedy: noise.remedy ?? '' };
+  const comparisons = compareAll({
+    manifest, engines: measured, collected, work, mix, ranked, voided,
+    analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
+    override: noisy !== null ? { verdict: 'NOISY', reason: noisy.reason } : pending !== null ? { verdict: 'INCONCLUSIVE', reason: pending } : null,
+  });
+  const certificate = certify({ manifest, engines: measured, gates, collected });
+  const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
+  const verdict = decide({
+    engines: measured,
+    ranked: ranked.filter((id) => mix.engines.includes(id) || voided.has(id)),
+    models: manifest.models,
+    comparisons,
+    mixLogValues: new Map(ranked.map((id) => [id, logs(mixValues(collected, id, mix.prompts).slice(0, analysis?.blocks))])),
+    prompts: mix.prompts,
+    alpha: looks.at(-1)?.alpha ?? ALPHA,
+    margin: manifest.plan.margin,
+    noise: noisy,
+    pending,
+    voided: new Map([...voided].filter(([id]) => ranked.includes(id))),
+    nothingReason: nothingReason(events, notMeasured),
+    caveats: listCaveats({ manifest, facts, measured, events, collected, mix, work, certificate, noise, analysis, looks, ended }),
+  });
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    manifest,
+    state,
+    elapsedMs: events.reduce((most, event) => ('elapsedMs' in event ? Math.max(most, event.elapsedMs) : most), 0),
+    verdict,
+    certificate,
+    engines: facts,
+    gates: gates.slice(0, 1_000),
+    summaries: summarise({ manifest, engines: measured.map(({ id }) => id), collected, work, mix }),
+    comparisons,
+    notMeasured,
+    warnings: listWarnings({ events, collected, work }),
+    blocks: { planned, accepted: collected.acceptedBlocks.length, rejected: collected.rejected.length },
+    looks: looks.map(({ blocks }) => blocks),
+  };
+}
+
+/** Engine to reason, for every failed gate that is more than a label. Once failed stays failed. */
+function voidedBy(gates: readonly GateEvent[]): Map<string, string> {
+  const failed = gates.filter(({ gate, outcome }) => outcome === 'failed' && !LABELLING_GATES.has(gate));
+  const byEngine = Map.groupBy(failed, ({ engine }) => engine);
+  return new Map(
+    [...byEngine].map(([engine, list]) => {
+      const reasons = list.map(({ gate, detail, remedy }) => `${engine} failed the ${gate} gate: ${detail}${remedy === null ? '' : ` (remedy: ${remedy.replace(/\.$/, '')})`}`);
+      return [engine, [...new Set(reasons)].join('; ').slice(0, 1_500)];
+    }),
+  );
+}
+
+function isMeasured(manifest: Manifest, collected: Collected, engine: EngineFacts['id']): boolean {
+  return manifest.plan.prompts.some(({ name }) => count(promptValues(collected, engine, name, 'request')) > 0);
+}
+
+/** The plan registered after the pilot; before it, what was asked for. */
+function registered(manifest: Manifest, events: readonly RunEvent[]): { readonly planned: number; readonly looks: readonly Look[] } {
+  const plan = events.find((event) => event.type === 'plan');
+  const planned = plan?.blocks ?? manifest.plan.blocks;
+  const looks = plan === undefined || plan.looks.length === 0 ? registerLooks(Math.max(1, planned)) : withAlphas(plan.looks);
+  return { planned, looks };
+}
+
+function stateOf(events: readonly RunEvent[], { live }: DeriveOptions): RunRecord['state'] {
+  const last = events.findLast((event) => event.type === 'end' || event.type === 'session');
+  if (last?.type === 'end') return last.state;
+  return live === true ? 'running' : 'interrupted';
+}
+
+function nothingReason(events: readonly RunEvent[], notMeasured: RunRecord['notMeasured']): string {
+  const end = events.findLast((event) => event.type === 'end');
+  const failure = events.findLast((event) => event.type === 'warning' && event.engine !== null);
+  const [first] = notMeasured;
+  if (failure?.type === 'warning') return failure.message.slice(0, 500);
+  if (first !== undefined) return `${first.engine} on "${first.prompt}": ${first.reason}`;
+  return end?.type === 'end' ? end.reason.slice(0, 500) : 'no block was completed yet';
+}

@@ -1,0 +1,67 @@
+/** Noise is gated, never normalised: a disturbed block is run again as a whole, whatever its result. */
+import type { Interference } from '../record.ts';
+
+/** Shares of all cores, from the protocol's canary study. */
+const FOREIGN_CPU_MAX = 0.05;
+const STEAL_MAX = 0.02;
+
+/** Reasons to run the block again; empty when it was quiet. What the OS does not tell is no reason. */
+export function isBlockNoisy(cells: readonly { readonly engine: string; readonly interference: Interference }[]): string[] {
+  return cells.flatMap(({ engine, interference: { foreignCpuShare, stealShare } }) => {
+    const reasons: string[] = [];
+    if (foreignCpuShare !== null && foreignCpuShare > FOREIGN_CPU_MAX) {
+      reasons.push(`other programs used ${percent(foreignCpuShare)} of the CPU beside ${engine} (limit ${percent(FOREIGN_CPU_MAX)})`);
+    }
+    if (stealShare !== null && stealShare > STEAL_MAX) {
+      reasons.push(`the hypervisor took ${percent(stealShare)} of the CPU from ${engine} (limit ${percent(STEAL_MAX)})`);
+    }
+    return reasons;
+  });
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
+}
+
+export interface RunNoise {
+  readonly state: 'quiet' | 'noisy';
+  /** With the values; null when quiet. */
+  readonly reason: string | null;
+  /** What to close or change; null when quiet. */
+  readonly remedy: string | null;
+}
+
+export interface RunNoiseInput {
+  readonly planned: number;
+  readonly accepted: number;
+  /** Reasons of every rejected block. */
+  readonly rejected: readonly (readonly string[])[];
+  /** The run is over: few accepted blocks are then a result. */
+  readonly ended: boolean;
+}
+
+/** Below this many accepted blocks there is no verdict anyway. */
+const BLOCKS_MIN = 3;
+
+/** NOISY when more than half of N were rejected, or when rejections left an ended run without a verdict. */
+export function runNoise({ planned, accepted, rejected, ended }: RunNoiseInput): RunNoise {
+  const starved = ended && accepted < Math.min(BLOCKS_MIN, planned) && rejected.length > accepted;
+  if (rejected.length <= planned / 2 && !starved) return { state: 'quiet', reason: null, remedy: null };
+  const [example] = rejected.flat();
+  const because = example === undefined ? '' : `: ${example}`;
+  const stolen = rejected.flat().some((reason) => reason.includes('hypervisor'));
+  const foreign = rejected.flat().some((reason) => reason.includes('other programs'));
+  const remedies = [
+    ...(foreign || !stolen ? ['Close other programs (browsers, indexing, updates, builds)'] : []),
+    ...(stolen ? ['use a machine or an instance type that does not share its cores'] : []),
+  ];
+  return {
+    state: 'noisy',
+    reason: `${rejected.length} of ${rejected.length + accepted} blocks were disturbed${because}`,
+    remedy: `${upperFirst(remedies.join(', or '))}, and run again.`,
+  };
+}
+
+function upperFirst(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

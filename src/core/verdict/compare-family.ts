@@ -1,0 +1,171 @@
+/** Verdicts on every pair of engines in one family: one metric on one prompt. */
+import { assert } from '../assert.ts';
+import type { Comparison } from '../record.ts';
+import { smallestDetectable } from '../stats/detectable.ts';
+import { mean, meanInterval } from '../stats/describe.ts';
+import { holm } from '../stats/holm.ts';
+import type { HolmResult } from '../stats/holm.ts';
+import { pairedTest } from '../stats/paired.ts';
+import type { PairedTest } from '../stats/paired.ts';
+import { ALPHA } from './looks.ts';
+import { crossCheck } from './cross-check.ts';
+
+/** Prompt name of the headline: the mean request time over the prompts that all ranked engines completed. */
+export const MIX_PROMPT = 'mix';
+/** Below this there is no verdict at all; below the second it is PRELIMINARY. */
+export const BLOCKS_MIN = 3;
+export const BLOCKS_FIRM = 6;
+
+export interface FamilyInput {
+  readonly metric: Comparison['metric'];
+  readonly prompt: string;
+  /** ln of the metric by block, null where the engine is missing; every engine has the same blocks. */
+  readonly perEngineLogValues: ReadonlyMap<string, readonly (number | null)[]>;
+  /** Level of this look; Holm shares it out over the pairs. */
+  readonly alpha: number;
+  /** Practical margin, e.g. 1.05. */
+  readonly margin: number;
+  /** Replaces every verdict that would have been given: a noisy run, or no planned look yet. */
+  readonly override?: { readonly verdict: 'NOISY' | 'INCONCLUSIVE'; readonly reason: string } | null;
+  /** Engine to reason: a gate failed. Its comparisons are VOID and carry no numbers. */
+  readonly voided?: ReadonlyMap<string, string>;
+  /** Engine to reason: a reference backend, or shortened work. Shown, outside the family, NOT_COMPARED. */
+  readonly notCompared?: ReadonlyMap<string, string>;
+  /** What qualifies a statement about this pair, e.g. different bits per weight; null where nothing does. */
+  readonly qualify?: (a: string, b: string) => string | null;
+}
+
+interface Pair {
+  readonly a: string;
+  readonly b: string;
+  /** Log-ratios by common block, positive where a is faster. */
+  readonly gains: readonly number[];
+  readonly tested: PairedTest | null;
+}
+
+const EMPTY = {
+  ratio: null, low: null, high: null, confidence: null, faster: null,
+  pDifferent: null, pBeyond: null, pEquivalent: null, detectableDifferent: null, detectableFaster: null,
+} as const;
+
+/**
+ * All pairs of the family, in the order of the engines. Holm runs over the ranked pairs, once for each of the three
+ * hypotheses (different, beyond the margin, equivalent); printed intervals are Bonferroni over the same pairs at the
+ * look's level, so that all of them hold together over the family and the planned looks with 95% confidence.
+ */
+export function compareFamily(input: FamilyInput): Comparison[] {
+  const pairs = listPairs(input);
+  const ranked = pairs.filter((pair) => exclusion(input, pair) === null);
+  const levels = {
+    different: holm(ranked.map((pair) => pair.tested?.pDifferent ?? 1), input.alpha),
+    beyond: holm(ranked.map((pair) => pair.tested?.pBeyond ?? 1), input.alpha),
+    equivalent: holm(ranked.map((pair) => pair.tested?.pEquivalent ?? 1), input.alpha),
+  };
+  return pairs.map((pair) => {
+    const excluded = exclusion(input, pair);
+    if (excluded !== null) return describeExcluded(input, pair, excluded);
+    const rank = ranked.indexOf(pair);
+    const [different, beyond, equivalent] = [levels.different[rank], levels.beyond[rank], levels.equivalent[rank]];
+    assert(different && beyond && equivalent, 'every ranked pair has its levels');
+    return judge(input, pair, { different, beyond, equivalent, pairCount: ranked.length });
+  });
+}
+
+/** Every ranked pair of the headline has its answer: more blocks would not change it. SLIGHTLY_FASTER never stops a run. */
+export function isResolved(comparisons: readonly Comparison[]): boolean {
+  const headline = comparisons.filter(({ metric, prompt }) => metric === 'request' && prompt === MIX_PROMPT);
+  const done: readonly Comparison['verdict'][] = ['FASTER', 'EQUIVALENT', 'VOID', 'NOT_COMPARED'];
+  return headline.length > 0 && headline.every(({ verdict }) => done.includes(verdict));
+}
+
+function listPairs(input: FamilyInput): Pair[] {
+  const engines = [...input.perEngineLogValues.keys()];
+  const isTime = input.metric === 'request' || input.metric === 'ttft';
+  return engines.flatMap((a, index) =>
+    engines.slice(index + 1).map((b) => {
+      const [left, right] = [input.perEngineLogValues.get(a) ?? [], input.perEngineLogValues.get(b) ?? []];
+      const gains = left.flatMap((value, block) => {
+        const other = right[block] ?? null;
+        return value === null || other === null ? [] : [isTime ? other - value : value - other];
+      });
+      return { a, b, gains, tested: gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin) : null };
+    }),
+  );
+}
+
+function exclusion(input: FamilyInput, { a, b }: Pair): { verdict: 'VOID' | 'NOT_COMPARED'; reasons: string[] } | null {
+  const list = (reasons: ReadonlyMap<string, string> | undefined): string[] =>
+    [a, b].flatMap((engine) => reasons?.get(engine) ?? []);
+  const voided = list(input.voided);
+  if (voided.length > 0) return { verdict: 'VOID', reasons: voided };
+  const notCompared = list(input.notCompared);
+  return notCompared.length > 0 ? { verdict: 'NOT_COMPARED', reasons: notCompared } : null;
+}
+
+/** Outside the family: a plain 95% interval, and none for a void pair. */
+function describeExcluded(input: FamilyInput, pair: Pair, excluded: NonNullable<ReturnType<typeof exclusion>>): Comparison {
+  const numbers = excluded.verdict === 'VOID' ? {} : ratios(pair, ALPHA);
+  return { ...identity(input, pair), ...EMPTY, ...numbers, verdict: excluded.verdict, reasons: excluded.reasons };
+}
+
+interface Levels {
+  readonly different: HolmResult;
+  readonly beyond: HolmResult;
+  readonly equivalent: HolmResult;
+  readonly pairCount: number;
+}
+
+function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
+  const { tested } = pair;
+  const localAlpha = input.alpha / levels.pairCount;
+  const base = { ...identity(input, pair), ...EMPTY, ...ratios(pair, localAlpha) };
+  const qualifier = input.qualify?.(pair.a, pair.b) ?? null;
+  if (tested === null) {
+    const reason = `${pair.gains.length} common blocks; a verdict needs at least ${BLOCKS_MIN}`;
+    return { ...base, verdict: input.override?.verdict ?? 'INCONCLUSIVE', reasons: [input.override?.reason ?? [], reason].flat() };
+  }
+  const detectable = smallestDetectable({ deviation: tested.deviation, count: tested.count, alpha: localAlpha, margin: input.margin });
+  const found = verdictOf(levels);
+  const checked = crossCheck({ ...found, gains: pair.gains, margin: input.margin });
+  const verdict = input.override?.verdict ?? checked.verdict;
+  const named = verdict === 'FASTER' || verdict === 'SLIGHTLY_FASTER';
+  return {
+    ...base,
+    verdict,
+    faster: named ? (tested.mean > 0 ? 'a' : 'b') : null,
+    pDifferent: tested.pDifferent,
+    pBeyond: tested.pBeyond,
+    pEquivalent: tested.pEquivalent,
+    detectableDifferent: detectable.different,
+    detectableFaster: detectable.faster,
+    reasons: [input.override?.reason ?? [], checked.reason, named && qualifier !== null ? `faster, ${qualifier}` : []].flat(),
+  };
+}
+
+function verdictOf(levels: Levels): { verdict: 'FASTER' | 'EQUIVALENT' | 'SLIGHTLY_FASTER' | 'INCONCLUSIVE'; localAlpha: number } {
+  if (levels.beyond.rejected) return { verdict: 'FASTER', localAlpha: levels.beyond.localAlpha };
+  if (levels.equivalent.rejected) return { verdict: 'EQUIVALENT', localAlpha: levels.equivalent.localAlpha };
+  if (levels.different.rejected) return { verdict: 'SLIGHTLY_FASTER', localAlpha: levels.different.localAlpha };
+  return { verdict: 'INCONCLUSIVE', localAlpha: levels.different.localAlpha };
+}
+
+function identity(input: FamilyInput, pair: Pair): Pick<Comparison, 'metric' | 'prompt' | 'a' | 'b' | 'blockCount' | 'preliminary'> {
+  const blockCount = pair.gains.length;
+  return {
+    metric: input.metric,
+    prompt: input.prompt,
+    a: pair.a,
+    b: pair.b,
+    blockCount,
+    preliminary: blockCount >= BLOCKS_MIN && blockCount < BLOCKS_FIRM,
+  };
+}
+
+function ratios(pair: Pair, localAlpha: number): Partial<Pick<Comparison, 'ratio' | 'low' | 'high' | 'confidence'>> {
+  if (pair.gains.length === 0) return {};
+  if (pair.tested === null) return { ratio: Math.exp(mean([...pair.gains])) };
+  const { estimate, low, high } = meanInterval(pair.gains, 1 - localAlpha);
+  // A wide interval on few blocks may leave the range of a double.
+  const bounded = (log: number): number => Math.exp(Math.min(700, Math.max(-700, log)));
+  return { ratio: bounded(estimate), low: bounded(low), high: bounded(high), confidence: 1 - ALPHA };
+}

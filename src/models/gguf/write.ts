@@ -1,0 +1,131 @@
+/** Writer of GGUF version 3: the layout is computed first, then header and tensor data are written in any order. */
+import { open } from 'node:fs/promises';
+import { writeFully } from '../file-io.ts';
+import { VALUE_BYTES, VALUE_TYPES, type GgufArray, type GgufMetadata, type GgufScalarType, type GgufValue } from './metadata.ts';
+import type { TensorType } from './tensor-types.ts';
+
+export const GGUF_ALIGNMENT = 32;
+
+export interface EncodedMetadata {
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface GgufTensorPlan {
+  readonly name: string;
+  readonly type: TensorType;
+  readonly dimensions: readonly number[];
+}
+
+export interface GgufLayout {
+  /** Everything before the first tensor, padding included. */
+  readonly header: Uint8Array;
+  /** Absolute, in the order of the plans. */
+  readonly offsets: readonly number[];
+  readonly totalBytes: number;
+}
+
+export function layoutGguf(metadata: EncodedMetadata, plans: readonly GgufTensorPlan[], alignment = GGUF_ALIGNMENT): GgufLayout {
+  const align = (value: number): number => Math.ceil(value / alignment) * alignment;
+  const relative: number[] = [];
+  let end = 0;
+  for (const plan of plans) {
+    relative.push(end);
+    end = align(end + tensorBytes(plan));
+  }
+  const infos = plans.map((plan, i) => encodeInfo(plan, relative[i] as number));
+  const fixed = Buffer.alloc(24);
+  fixed.write('GGUF', 'latin1');
+  fixed.writeUInt32LE(3, 4);
+  fixed.writeBigUInt64LE(BigInt(plans.length), 8);
+  fixed.writeBigUInt64LE(BigInt(metadata.count), 16);
+  const parts = [fixed, metadata.bytes, ...infos];
+  const dataOffset = align(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  return { header: Buffer.concat(parts, dataOffset), offsets: relative.map((offset) => dataOffset + offset), totalBytes: dataOffset + end };
+}
+
+export function tensorBytes({ type, dimensions }: Pick<GgufTensorPlan, 'type' | 'dimensions'>): number {
+  return (dimensions.reduce((product, size) => product * size, 1) / type.blockValues) * type.blockBytes;
+}
+
+/** Writes a small file at once: fixtures and tests. */
+export async function writeGguf(
+  path: string,
+  { metadata, tensors }: { metadata: GgufMetadata; tensors: readonly (GgufTensorPlan & { readonly bytes: Uint8Array })[] },
+): Promise<void> {
+  const layout = layoutGguf(encodeMetadata(metadata), tensors);
+  const handle = await open(path, 'w');
+  try {
+    await handle.truncate(layout.totalBytes);
+    writeFully(handle, layout.header, 0);
+    for (const [i, tensor] of tensors.entries()) writeFully(handle, tensor.bytes, layout.offsets[i] as number);
+  } finally {
+    await handle.close();
+  }
+}
+
+export function encodeMetadata(metadata: GgufMetadata): EncodedMetadata {
+  const parts = [...metadata].flatMap(([key, value]) => [encodeString(key), typeCode(value.type), encodeValue(value)]);
+  return { count: metadata.size, bytes: Buffer.concat(parts) };
+}
+
+function encodeInfo(plan: GgufTensorPlan, relativeOffset: number): Buffer {
+  const dimensions = plan.dimensions.map((size) => scalar('u64', BigInt(size)));
+  return Buffer.concat([
+    encodeString(plan.name),
+    scalar('u32', plan.dimensions.length),
+    ...dimensions,
+    scalar('u32', plan.type.id),
+    scalar('u64', BigInt(relativeOffset)),
+  ]);
+}
+
+function encodeValue(value: GgufValue): Buffer {
+  if (value.type === 'array') return encodeArray(value);
+  if (value.type === 'string') return encodeString(value.value);
+  return scalar(value.type, value.value);
+}
+
+function encodeArray(array: GgufArray): Buffer {
+  const items: readonly (string | number | bigint | boolean)[] = Array.from<string | number | bigint | boolean>(array.items);
+  const encoded = items.map((item) => (typeof item === 'string' ? encodeString(item) : scalar(array.itemType as FixedType, item)));
+  return Buffer.concat([typeCode(array.itemType), scalar('u64', BigInt(items.length)), ...encoded]);
+}
+
+function encodeString(text: string): Buffer {
+  const bytes = Buffer.from(text, 'utf8');
+  return Buffer.concat([scalar('u64', BigInt(bytes.length)), bytes]);
+}
+
+function typeCode(type: GgufScalarType | 'array'): Buffer {
+  return scalar('u32', VALUE_TYPES.indexOf(type));
+}
+
+type FixedType = Exclude<GgufScalarType, 'string'>;
+
+function scalar(type: FixedType, value: number | bigint | boolean): Buffer {
+  const bytes = Buffer.alloc(VALUE_BYTES[type]);
+  switch (type) {
+    case 'u64':
+      bytes.writeBigUInt64LE(BigInt(value));
+      break;
+    case 'i64':
+      bytes.writeBigInt64LE(BigInt(value));
+      break;
+    case 'f32':
+      bytes.writeFloatLE(Number(value));
+      break;
+    case 'f64':
+      bytes.writeDoubleLE(Number(value));
+      break;
+    case 'bool':
+    case 'u8':
+    case 'u16':
+    case 'u32':
+      bytes.writeUIntLE(Number(value), 0, bytes.length);
+      break;
+    default:
+      bytes.writeIntLE(Number(value), 0, bytes.length);
+  }
+  return bytes;
+}

@@ -1,0 +1,95 @@
+/** config.json and generation_config.json of an MLX folder. */
+import type { Vocabulary } from '../gguf/vocabulary.ts';
+import type { Architecture } from '../hugging-face/architecture.ts';
+import type { MappedModel } from '../hugging-face/tensor-map.ts';
+import { GROUP_SIZE, moduleOf, type PlannedTensor, type RepackPlan } from './plan.ts';
+import type { RopeScaling } from './rope-scaling.ts';
+
+const CLASS_NAMES = { llama: 'LlamaForCausalLM', qwen2: 'Qwen2ForCausalLM', qwen3: 'Qwen3ForCausalLM' } as const;
+
+export interface ConfigRequest {
+  readonly model: MappedModel;
+  readonly plan: RepackPlan;
+  readonly vocabulary: Vocabulary | null;
+  readonly ropeScaling: RopeScaling | null;
+}
+
+export function modelConfig({ model, plan, vocabulary, ropeScaling }: ConfigRequest): Record<string, unknown> {
+  const { architecture, tensors } = model;
+  const names = new Set(tensors.map(({ name }) => name));
+  const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight');
+  const quantization = quantizationConfig(plan.tensors);
+  return {
+    architectures: [CLASS_NAMES[architecture.name]],
+    model_type: architecture.name,
+    hidden_size: architecture.hiddenSize,
+    intermediate_size: architecture.feedForwardSize,
+    num_hidden_layers: architecture.layerCount,
+    num_attention_heads: architecture.headCount,
+    num_key_value_heads: architecture.keyValueHeadCount,
+    head_dim: architecture.headSize,
+    hidden_act: 'silu',
+    rms_norm_eps: shortestDecimal(architecture.normEpsilon),
+    rope_theta: shortestDecimal(architecture.ropeBase),
+    rope_traditional: false,
+    rope_scaling: ropeScaling,
+    max_position_embeddings: maxPositions(architecture),
+    vocab_size: embedding?.shape[0],
+    attention_bias: names.has('model.layers.0.self_attn.q_proj.bias'),
+    mlp_bias: names.has('model.layers.0.mlp.up_proj.bias'),
+    tie_word_embeddings: !names.has('lm_head.weight'),
+    bos_token_id: vocabulary?.bosTokenId ?? null,
+    eos_token_id: vocabulary?.eosTokenId ?? null,
+    torch_dtype: plan.modelDtype,
+    ...(quantization === null ? {} : { quantization, quantization_config: quantization }),
+  };
+}
+
+export function generationConfig(vocabulary: Vocabulary): Record<string, unknown> {
+  return {
+    ...(vocabulary.bosTokenId === null ? {} : { bos_token_id: vocabulary.bosTokenId }),
+    eos_token_id: vocabulary.endTokenIds.length === 1 ? vocabulary.endTokenIds[0] : vocabulary.endTokenIds,
+    ...(vocabulary.paddingTokenId === null ? {} : { pad_token_id: vocabulary.paddingTokenId }),
+  };
+}
+
+function maxPositions({ contextTokens }: Architecture): number {
+  return contextTokens > 0 ? contextTokens : 2048;
+}
+
+interface LayerQuantization {
+  readonly group_size: number;
+  readonly bits: number;
+  readonly mode: 'affine';
+}
+
+/** The commonest width for all, and an entry for every matrix that differs; `false` keeps a matrix dense. Null when all are dense. */
+export function quantizationConfig(tensors: readonly PlannedTensor[]): (LayerQuantization & Record<string, unknown>) | null {
+  const matrices = tensors.filter(({ tensor }) => tensor.shape.length > 1);
+  const counts = new Map<number, number>();
+  for (const { conversion } of matrices) {
+    if (conversion.kind === 'affine') counts.set(conversion.format.bits, (counts.get(conversion.format.bits) ?? 0) + 1);
+  }
+  const [commonest] = [...counts].sort(([, a], [, b]) => b - a);
+  if (commonest === undefined) return null;
+  const [bits] = commonest;
+  const overrides: Record<string, LayerQuantization | false> = {};
+  for (const { tensor, conversion } of matrices) {
+    if (conversion.kind !== 'affine') overrides[moduleOf(tensor.name)] = false;
+    else if (conversion.format.bits !== bits) overrides[moduleOf(tensor.name)] = affine(conversion.format.bits);
+  }
+  return { ...affine(bits), ...overrides };
+}
+
+function affine(bits: number): LayerQuantization {
+  return { group_size: GROUP_SIZE, bits, mode: 'affine' };
+}
+
+/** The header stores float32: 9.999999747378752e-6 was written as 1e-5, and the shortest decimal gives it back. */
+export function shortestDecimal(value: number): number {
+  for (let digits = 1; digits <= 9; digits++) {
+    const candidate = Number(value.toPrecision(digits));
+    if (Math.fround(candidate) === Math.fround(value)) return candidate;
+  }
+  return value;
+}

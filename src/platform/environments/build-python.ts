@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { runStep } from './build-step.ts';
+import type { BuildContext } from './build-step.ts';
+import type { Definition } from './definition.ts';
+
+const PACKAGES_CODE = `
+import importlib.metadata, json
+print(json.dumps({d.metadata["Name"].lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}))
+`;
+
+export function pythonRuntime(root: string, platform: NodeJS.Platform): string {
+  return platform === 'win32' ? join(root, 'Scripts', 'python.exe') : join(root, 'bin', 'python');
+}
+
+/**
+ * A virtual environment in place (they cannot be moved), filled with exactly the listed packages.
+ * @returns installed packages with their versions
+ */
+export async function buildPython(context: BuildContext, definition: Definition, python: string): Promise<Record<string, string>> {
+  const { root, title, onProgress } = context;
+  await mkdir(root, { recursive: true });
+  onProgress(`${title}: making a Python environment`);
+  await runStep(context, { what: 'making a Python environment', command: python, args: ['-I', '-m', 'venv', root] });
+  const runtime = pythonRuntime(root, process.platform);
+  const requirements = join(definition.folder, 'requirements.txt');
+  await runStep(context, {
+    what: 'pip install',
+    command: runtime,
+    // Wheels only: a source build would be another engine than the one that we name, if it builds at all.
+    args: [
+      '-I', '-m', 'pip', 'install', '--no-input', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:',
+      '--progress-bar', 'off', '--requirement', requirements,
+    ],
+  });
+  onProgress(`${title}: checking`);
+  await runStep(context, { what: 'the check', command: runtime, args: ['-I', '-c', definition.check] });
+  const list = await runStep({ ...context, onProgress: () => {} }, { what: 'listing', command: runtime, args: ['-I', '-c', PACKAGES_CODE] });
+  return z.record(z.string(), z.string()).parse(JSON.parse(list));
+}

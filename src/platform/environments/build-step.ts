@@ -1,0 +1,53 @@
+import { writeFile } from 'node:fs/promises';
+import { AppError, messageOf } from '../../core/errors.ts';
+import { runCommand } from '../process/run-command.ts';
+import { explainFailure } from './install-failure.ts';
+import { installerEnvironment } from './installer-environment.ts';
+
+/** 100 MB over a slow line (1 Mbit/s) take 14 minutes; an installer that needs longer hangs. */
+const STEP_TIMEOUT_MS = 30 * 60_000;
+
+export interface BuildContext {
+  readonly title: string;
+  readonly root: string;
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: (text: string) => void;
+}
+
+export interface BuildStep {
+  readonly what: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly cwd?: string;
+}
+
+/** One program of an installation, to its end. @throws AppError `environment-failed` with the cause in words, `interrupted`. */
+export async function runStep(context: BuildContext, step: BuildStep): Promise<string> {
+  const { title, root, signal, onProgress } = context;
+  const logPath = logPathOf(root);
+  try {
+    const result = await runCommand(step.command, step.args, {
+      timeoutMs: STEP_TIMEOUT_MS,
+      env: installerEnvironment(process.env),
+      cwd: step.cwd ?? root,
+      onLine: (line) => onProgress(`${title}: ${line.trim()}`),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (result.code === 0) return result.stdout;
+    const output = `${result.stdout}\n${result.stderr}${result.timedOut ? `\nstopped after ${STEP_TIMEOUT_MS / 60_000} minutes` : ''}`;
+    await writeFile(logPath, `$ ${[step.command, ...step.args].join(' ')}\n${output}\n`).catch(() => {});
+    const { reason, nextStep } = explainFailure(output, logPath);
+    throw new AppError('environment-failed', `cannot install ${title}: ${step.what} failed: ${reason}`, {
+      hint: nextStep,
+      context: { command: [step.command, ...step.args], code: result.code },
+    });
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError('environment-failed', `cannot install ${title}: ${step.what}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Beside the environment: its folder is deleted before the next try. */
+export function logPathOf(root: string): string {
+  return `${root}.log`;
+}
