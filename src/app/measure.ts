@@ -121,18 +121,19 @@ class Measurement {
     const { log, ui } = this.ask;
     const { plan } = log.manifest;
     const registered = log.events.find((event) => event.type === 'plan');
+    // A resumed run keeps its plan: other work in its second half could not be compared with its first.
+    const remainingMs = registered?.remainingMs ?? this.leftMs();
     const made = planRun({
       engines,
       prompts: plan.prompts,
       generateTokens: plan.generateTokens,
       iterations: plan.iterations,
       maxBlocks: plan.blocks,
-      // A resumed run keeps its plan: other work in its second half could not be compared with its first.
-      remainingMs: registered?.remainingMs ?? this.leftMs(),
+      remainingMs,
     });
     if (registered === undefined) {
       const { blocks, looks, estimateMsTotal } = made;
-      await this.append({ type: 'plan', blocks, looks: [...looks], remainingMs: Math.max(0, this.leftMs()), estimateMs: estimateMsTotal });
+      await this.append({ type: 'plan', blocks, looks: [...looks], remainingMs, estimateMs: estimateMsTotal });
       for (const missing of made.notMeasured) await this.append({ type: 'not-measured', ...missing });
       for (const note of made.notes) ui.line(`  ${note}`);
       ui.line(`Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`);

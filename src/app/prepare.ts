@@ -57,7 +57,7 @@ const NONCE_TOKENS_MAX = 20_000;
 export async function prepareRun(ask: PrepareAsk): Promise<PreparedRun> {
   const { ui, signal } = ask;
   const folder = cacheFolder();
-  const environments = createEnvironments({ cacheFolder: folder, onProgress: (text) => ui.status(text) });
+  const environments = createEnvironments({ cacheFolder: folder, gpu: ask.asked.gpu ?? 'auto', onProgress: (text) => ui.status(text) });
   const { found, facts } = await prepareEngines({
     engines: ask.asked.engines ?? DEFAULT_ENGINES,
     enginePaths: ask.enginePaths,

@@ -65,7 +65,9 @@ async function load(process: EngineProcess, request: LaunchRequest, timeoutMs: n
   const { modelPath, settings } = request;
   const answer = await process.request({ method: 'load', params: { modelPath, settings } }, timeoutMs);
   const reply = parseWorkerReply(loadReply, answer, 'load');
-  if (settings.gpu === 'off' && reply.gpu !== false) {
+  // Apple silicon has a Metal build only; with no layer offloaded it computes on the CPU.
+  const onCpu = reply.gpu === false || (settings.gpu === 'off' && reply.gpu === 'metal');
+  if (settings.gpu === 'off' && !onCpu) {
     throw new AppError('engine-launch-failed', `llama-cpp was asked to stay on the CPU but uses ${String(reply.gpu)}`, {
       hint: 'Run without --gpu off, or report this.',
     });
@@ -74,10 +76,10 @@ async function load(process: EngineProcess, request: LaunchRequest, timeoutMs: n
   return {
     settings: { ...reply.settings, mmap: settings.mmap, gpu: settings.gpu, kvType: settings.kvType },
     build: { version: request.engine.build.version, library: `llama.cpp ${reply.libraryRelease}`, openMp, instructionSets },
-    device: reply.gpu === false ? 'cpu' : reply.gpu === 'metal' || reply.gpu === 'cuda' || reply.gpu === 'vulkan' ? reply.gpu : 'unknown',
+    device: onCpu ? 'cpu' : reply.gpu === 'metal' || reply.gpu === 'cuda' || reply.gpu === 'vulkan' ? reply.gpu : 'unknown',
     vocabularySize: reply.vocabularySize,
     modelName: null,
     engineLoadMs: reply.engineLoadMs,
-    numericMode: reply.gpu === false ? 'int8 activations, f16 KV cache' : 'f16 KV cache',
+    numericMode: onCpu ? 'int8 activations, f16 KV cache' : 'f16 KV cache',
   };
 }

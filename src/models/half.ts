@@ -45,7 +45,7 @@ function roundToEven(value: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-/** True when the value survives a trip through the format bit for bit (NaN never does: its payload is not kept). */
+/** True when the value survives a trip through the format; NaN does, as NaN: payloads are nobody's promise. */
 export function isExactHalf(value: number): boolean {
   return Object.is(halfToFloat(floatToHalf(value)), value);
 }

@@ -263,7 +263,8 @@ function notMeasured(record: RunRecord): NotMeasured[] {
   const skipped = record.notMeasured.map(({ engine, prompt, reason, estimateMs }) => ({
     engine,
     what: prompt === NO_PROMPT ? 'all prompts' : promptLabel(record, prompt),
-    reason: estimateMs === null ? reason : `${reason} (estimated ${duration(estimateMs)})`,
+    // The planner's reasons name their estimate already.
+    reason: estimateMs === null || reason.includes('est.') ? reason : `${reason} (est. ${duration(estimateMs)})`,
     nextStep: null,
   }));
   return [...missing, ...skipped];

@@ -3,9 +3,11 @@ import type { EngineFacts, GateEvent, Manifest, RunEvent, RunRecord } from '../r
 import { SCHEMA_VERSION } from '../record.ts';
 import { LABELLING_GATES } from '../validity/gate-result.ts';
 import { runNoise } from '../validity/noise.ts';
+import type { RunNoise } from '../validity/noise.ts';
+import type { FamilyInput } from '../verdict/compare-family.ts';
 import { decide } from '../verdict/decide.ts';
 import { ALPHA, analysisFor, registerLooks, withAlphas } from '../verdict/looks.ts';
-import type { Look } from '../verdict/looks.ts';
+import type { Analysis, Look } from '../verdict/looks.ts';
 import { listCaveats } from './caveats.ts';
 import { certify } from './certificate.ts';
 import { collect, latestFacts } from './collect.ts';
@@ -37,19 +39,15 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   const work = describeWork(manifest, facts, collected);
   const inPlay = ranked.filter((id) => !voided.has(id));
   const mix = chooseMix({ manifest, collected, work, engines: inPlay.length > 0 ? inPlay : ranked });
-  const { planned, looks } = registered(manifest, events);
-  const ended = state !== 'running';
-  const noise = runNoise({ planned, accepted: collected.acceptedBlocks.length, rejected: collected.rejected, ended });
-  const analysis = analysisFor({ looks, accepted: collected.acceptedBlocks.length, ended });
-  const pending = analysis === null ? `${collected.acceptedBlocks.length} of ${planned} blocks are done, the first planned look is at ${looks[0]?.blocks}` : null;
-  const noisy = noise.reason === null ? null : { reason: noise.reason, remedy: noise.remedy ?? '' };
+  const tested = howTested({ manifest, events, collected, ended: state !== 'running' });
+  const { planned, looks, noise, analysis, pending } = tested;
   const comparisons = compareAll({
     manifest, engines: measured, collected, work, mix, ranked, voided,
     analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
-    override: noisy !== null ? { verdict: 'NOISY', reason: noisy.reason } : pending !== null ? { verdict: 'INCONCLUSIVE', reason: pending } : null,
+    override: overrideOf(tested),
   });
   const certificate = certify({ manifest, engines: measured, gates, collected });
-  const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
+  const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended: state !== 'running' });
   const verdict = decide({
     engines: measured,
     ranked: ranked.filter((id) => mix.engines.includes(id) || voided.has(id)),
@@ -59,11 +57,11 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     prompts: mix.prompts,
     alpha: looks.at(-1)?.alpha ?? ALPHA,
     margin: manifest.plan.margin,
-    noise: noisy,
+    noise: noise.reason === null ? null : { reason: noise.reason, remedy: noise.remedy ?? '' },
     pending,
     voided: new Map([...voided].filter(([id]) => ranked.includes(id))),
     nothingReason: nothingReason(events, notMeasured),
-    caveats: listCaveats({ manifest, facts, measured, events, collected, mix, work, certificate, noise, analysis, looks, ended }),
+    caveats: listCaveats({ manifest, facts, measured, events, collected, mix, work, certificate, noise, analysis, looks, ended: state !== 'running' }),
   });
   return {
     schemaVersion: SCHEMA_VERSION,
@@ -81,6 +79,29 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     blocks: { planned, accepted: collected.acceptedBlocks.length, rejected: collected.rejected.length },
     looks: looks.map(({ blocks }) => blocks),
   };
+}
+
+interface Tested {
+  readonly planned: number;
+  readonly looks: readonly Look[];
+  readonly noise: RunNoise;
+  readonly analysis: Analysis | null;
+  /** Why there is no test yet; null where there is one. */
+  readonly pending: string | null;
+}
+
+function howTested(input: { readonly manifest: Manifest; readonly events: readonly RunEvent[]; readonly collected: Collected; readonly ended: boolean }): Tested {
+  const { manifest, events, collected, ended } = input;
+  const { planned, looks } = registered(manifest, events);
+  const accepted = collected.acceptedBlocks.length;
+  const analysis = analysisFor({ looks, accepted, ended });
+  const pending = analysis === null ? `${accepted} of ${planned} blocks are done, the first planned look is at ${looks[0]?.blocks}` : null;
+  return { planned, looks, analysis, pending, noise: runNoise({ planned, accepted, rejected: collected.rejected, ended }) };
+}
+
+function overrideOf({ noise, pending }: Tested): NonNullable<FamilyInput['override']> | null {
+  if (noise.reason !== null) return { verdict: 'NOISY', reason: noise.reason };
+  return pending === null ? null : { verdict: 'INCONCLUSIVE', reason: pending };
 }
 
 /** Engine to reason, for every failed gate that is more than a label. Once failed stays failed. */

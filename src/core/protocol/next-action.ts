@@ -21,6 +21,7 @@ const DROP_FACTOR = 2;
  */
 export function nextAction(state: RunState, nowMs: number): Action {
   const { progress, plan } = state;
+  if (plan.blocks === 0) return stop('nothing-left', plan.notes.at(-1) ?? 'no engine is planned');
   const accepted = acceptedBlocks(progress.blocks).length;
   if (progress.looks.at(-1)?.resolved === true) return stop('resolved', `every pair is resolved at the planned look after ${accepted} blocks`);
   const failing = findFailing(state);

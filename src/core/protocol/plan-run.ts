@@ -10,6 +10,8 @@ import type { Planning } from './reduce.ts';
 
 /** All reference backends together; they are never ranked. */
 const REFERENCE_SHARE = 0.25;
+/** A single block may take more: one point says "at least N times slower", none says nothing. */
+const REFERENCE_SINGLE_SHARE = 0.4;
 const REFERENCE_BLOCKS_MAX = 3;
 
 /**
@@ -19,7 +21,7 @@ const REFERENCE_BLOCKS_MAX = 3;
  * Pure, and the same input gives the same plan: a resumed run plans again from its recorded pilot.
  */
 export function planRun(input: PlanInput): RunPlan {
-  assert(input.engines.length > 0 && input.prompts.length > 0, 'a run has engines and prompts');
+  assert(input.prompts.length > 0, 'a run has prompts');
   let planning = start(input);
   for (const reduce of [fewerReferenceBlocks, oneIteration, capExpensive, shortenExpensive, dropExpensive, capLongPrompts, fewerTokens]) {
     if (isFirm(planning.draft)) break;
@@ -40,28 +42,33 @@ function start(input: PlanInput): Planning {
     engine,
     cells: input.prompts.map((prompt) => makeCell(engine, input, prompt, input.iterations, input.maxBlocks)),
   });
-  const planned = planReferences(input, references, ranked.length === 0 ? 1 : REFERENCE_SHARE);
+  const planned = planReferences(input, references, ranked.length === 0);
   return { draft: { input, ranked: ranked.map(full), references: planned.kept }, notMeasured: planned.notMeasured, notes: [] };
 }
 
 /** The shortest prompt, K = 1, up to three blocks. */
-function planReferences(input: PlanInput, references: readonly PlannedEngine[], share: number): { kept: DraftEngine[]; notMeasured: NotMeasured[] } {
+function planReferences(input: PlanInput, references: readonly PlannedEngine[], alone: boolean): { kept: DraftEngine[]; notMeasured: NotMeasured[] } {
   const [shortest, ...longer] = input.prompts.toSorted((left, right) => left.tokenCount - right.tokenCount);
   assert(shortest !== undefined, 'a run has a prompt');
   const kept: DraftEngine[] = [];
   const notMeasured: NotMeasured[] = [];
   for (const engine of references) {
-    const one = { engine, cells: [makeCell(engine, input, shortest, 1, 1)] };
-    const blockMs = engineBlockMs(one, 0);
-    const blocks = Math.min(REFERENCE_BLOCKS_MAX, input.maxBlocks, Math.floor((capacityMs(input) * share) / references.length / blockMs));
+    const blockMs = engineBlockMs({ engine, cells: [makeCell(engine, input, shortest, 1, 1)] }, 0);
+    const blocks = referenceBlocks(input, blockMs / (capacityMs(input) / references.length), alone);
     if (blocks >= 1) kept.push({ engine, cells: [makeCell(engine, input, shortest, 1, blocks)] });
-    else notMeasured.push(omit(engine.id, shortest.name, 'a reference backend gets a quarter of the time at most', blockMs));
+    else notMeasured.push(omit(engine.id, shortest.name, 'too slow for a reference backend, which leaves the time to the ranked engines', blockMs));
     for (const prompt of longer) {
       const cell = makeCell(engine, input, prompt, 1, 1);
       notMeasured.push(omit(engine.id, prompt.name, 'a reference backend is measured on the shortest prompt only', cell.estimateMs));
     }
   }
   return { kept, notMeasured };
+}
+
+function referenceBlocks(input: PlanInput, blockShare: number, alone: boolean): number {
+  const share = alone ? 1 : REFERENCE_SHARE;
+  const blocks = Math.min(REFERENCE_BLOCKS_MAX, input.maxBlocks, Math.floor(share / blockShare));
+  return blocks === 0 && blockShare <= REFERENCE_SINGLE_SHARE ? 1 : blocks;
 }
 
 function finish({ draft, notMeasured, notes }: Planning): RunPlan {
@@ -86,7 +93,10 @@ function finish({ draft, notMeasured, notes }: Planning): RunPlan {
 }
 
 function closingNotes(draft: Draft, blocks: number): string[] {
-  if (draft.ranked.length === 0) return draft.references.length === 0 ? ['Nothing fits into the time.'] : [];
+  if (draft.ranked.length === 0) {
+    if (draft.references.length > 0) return [];
+    return [draft.input.engines.length === 0 ? 'No engine is left to measure.' : 'No engine fits into the time.'];
+  }
   const total = `about ${formatSeconds(draftTotalMs(draft, blocks))} of ${formatSeconds(draft.input.remainingMs)}`;
   if (blocks >= BLOCKS_FIRM) return [`${blocks} blocks are planned, ${total}.`];
   return [`${blocks} blocks are planned, ${total}: fewer than ${BLOCKS_FIRM} make a PRELIMINARY result.`];

@@ -10,6 +10,7 @@ import type { NotMeasured, PromptCell } from './plan-types.ts';
 const GENERATE_TOKENS_MIN = 64;
 /** A cell this many times dearer than the other engines' median is "far behind". */
 const FAR_BEHIND_FACTOR = 4;
+const FAR_BEHIND = 'Far behind,';
 /** And worth touching only when six blocks of it take more than this share of the time. */
 const EXPENSIVE_SHARE = 0.15;
 /** Prompts from this length on may be measured in fewer blocks than the others. */
@@ -64,14 +65,16 @@ function changeExpensive(planning: Planning, change: (cell: PromptCell) => Promp
     return changed;
   });
   if (touched.length === 0) return planning;
-  return note({ ...planning, draft, notMeasured: [...planning.notMeasured, ...gone] }, words(touched.join(', ')));
+  // A later step takes further what an earlier one began: its note replaces the earlier note.
+  const notes = planning.notes.filter((text) => !text.startsWith(FAR_BEHIND));
+  return note({ draft, notMeasured: [...planning.notMeasured, ...gone], notes }, `${FAR_BEHIND} ${words(touched.join(', '))}`);
 }
 
 export function capExpensive(planning: Planning): Planning {
   return changeExpensive(
     planning,
     (cell) => (cell.blocks > BLOCKS_MIN ? { ...cell, blocks: BLOCKS_MIN } : cell),
-    (cells) => `Far behind, so measured in ${BLOCKS_MIN} blocks only (PRELIMINARY): ${cells}.`,
+    (cells) => `so measured in ${BLOCKS_MIN} blocks only (PRELIMINARY): ${cells}.`,
   );
 }
 
@@ -79,7 +82,7 @@ export function shortenExpensive(planning: Planning): Planning {
   return changeExpensive(
     planning,
     (cell) => (cell.generateTokens > GENERATE_TOKENS_MIN ? shorten(cell) : cell),
-    (cells) => `Far behind, so shortened to ${GENERATE_TOKENS_MIN} generated tokens, shown and not compared: ${cells}.`,
+    (cells) => `so shortened to ${GENERATE_TOKENS_MIN} generated tokens, shown and not compared: ${cells}.`,
   );
 }
 
@@ -88,7 +91,7 @@ function shorten(cell: PromptCell): PromptCell {
 }
 
 export function dropExpensive(planning: Planning): Planning {
-  return changeExpensive(planning, () => null, (cells) => `Far behind and too slow for the time, so not measured: ${cells}.`);
+  return changeExpensive(planning, () => null, (cells) => `and too slow for the time, so not measured: ${cells}.`);
 }
 
 export function capLongPrompts(planning: Planning): Planning {

@@ -99,7 +99,7 @@ export function settingsGate(input: { readonly asked: EngineSettings; readonly r
 }
 
 /** `threads: 2 asked, 1 used`, for every reported setting that differs. More context than asked for is no difference. */
-export function settingsDifferences(asked: EngineSettings, reported: Partial<Record<keyof EngineSettings, unknown>>): string[] {
+export function settingsDifferences(asked: EngineSettings, reported: Partial<Record<keyof EngineSettings, string | number | boolean | undefined>>): string[] {
   return (Object.keys(asked) as (keyof EngineSettings)[]).flatMap((name) => {
     const used = reported[name];
     if (used === undefined || used === asked[name]) return [];

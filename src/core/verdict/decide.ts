@@ -61,7 +61,7 @@ export function decide(input: DecideInput): Verdict {
   const preliminary = compared && headline.some((comparison) => comparison.preliminary);
   return {
     ...outcome,
-    headline: preliminary ? `Preliminary: ${outcome.headline}` : outcome.headline,
+    headline: preliminary && outcome.state !== 'inconclusive' ? `Preliminary: ${outcome.headline}` : outcome.headline,
     preliminary,
     topGroup: compared || outcome.state === 'single-engine' ? [...top] : [],
     letters: compared ? compactLetters(inPlay, (a, b) => verdictBetween(headline, a, b) === 'EQUIVALENT') : {},
@@ -113,7 +113,7 @@ function explain(input: DecideInput, winner: string, runnerUp: string | undefine
 }
 
 function voidHeadline(input: DecideInput): string {
-  const reasons = [...input.voided].map(([engine, reason]) => `${engine}: ${reason}`);
+  const reasons = [...input.voided.values()];
   return sentence(`No verdict: the comparison is void (${joinWords(reasons)})`);
 }
 

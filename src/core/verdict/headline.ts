@@ -6,7 +6,7 @@ import { BLOCKS_NEEDED_MAX, blocksNeeded } from '../stats/detectable.ts';
 import { bitsQualifier } from './arithmetic.ts';
 import { BLOCKS_MIN } from './compare-family.ts';
 import type { Standing } from './decide.ts';
-import { beats, formatFactor, formatPercent, formatRatio, formatSize, joinWords, pairsOf, SCOPE, seenFrom, verdictBetween } from './wording.ts';
+import { beats, formatInterval, formatPercent, formatRatio, formatSize, joinWords, pairsOf, SCOPE, seenFrom, verdictBetween } from './wording.ts';
 
 /** `a is faster than b by 1.42x (95% interval 1.31-1.53) in total request time on this machine, ...` */
 export function winnerHeadline(standing: Standing, winner: string): string {
@@ -26,7 +26,7 @@ export function tieHeadline(standing: Standing): string {
   const within = `equivalent within ${formatPercent(input.margin - 1)}`;
   const pairs = pairsOf(top).map(([a, b]) => seenFrom(headline, a, b)).filter((pair) => pair !== null);
   const [only] = pairs;
-  const size = pairs.length === 1 && only !== undefined ? ` (${describeSize(only)})` : '';
+  const size = pairs.length === 1 && only !== undefined ? ` (${describeTie(only)})` : '';
   return `${joinWords(top)} are ${within}${size} ${SCOPE}${alsoFaster(standing)}.`;
 }
 
@@ -47,9 +47,9 @@ export function inconclusiveHeadline(standing: Standing): string {
     const seen = seenFrom([first], winner, loser) ?? first;
     return `${winner} is faster than ${loser}, size unresolved: ${formatSize(seen)} ${SCOPE}${rest}; ${advice}.`;
   }
-  const described = open.slice(0, 3).map((pair) => `${pair.a} against ${pair.b} is ${describeSize(pair)}`);
+  const described = open.slice(0, 3).map((pair) => `${pair.a} is ${describeOpen(pair)} as fast as ${pair.b}${describeInterval(pair)}`);
   const more = open.length > 3 ? `, and ${open.length - 3} more pairs are open` : '';
-  return `Inconclusive: ${described.join(', ')}${more}, ${SCOPE}${rest}; ${advice}.`;
+  return `Inconclusive: ${described.join(', ')}${more} ${SCOPE}${rest}; ${advice}.`;
 }
 
 function openPairs(engines: readonly string[], headline: readonly Comparison[]): Comparison[] {
@@ -80,11 +80,18 @@ function gainsOf(values: Standing['input']['mixLogValues'], a: string, b: string
   });
 }
 
-function describeSize(comparison: Comparison): string {
-  const { ratio, low, high, confidence } = comparison;
-  if (ratio === null) return 'unmeasured';
-  if (low === null || high === null || confidence === null) return formatRatio(ratio);
-  return `${formatRatio(ratio)}, ${Math.round(confidence * 100)}% interval ${formatFactor(low)}-${formatFactor(high)}`;
+/** 1.01x, 95% interval 0.99-1.03 */
+function describeTie(comparison: Comparison): string {
+  return [comparison.ratio === null ? [] : formatRatio(comparison.ratio), formatInterval(comparison)].flat().filter((text) => text !== '').join(', ');
+}
+
+function describeOpen({ ratio }: Comparison): string {
+  return ratio === null ? 'not known to be' : formatRatio(ratio);
+}
+
+function describeInterval(comparison: Comparison): string {
+  const interval = formatInterval(comparison);
+  return interval === '' ? '' : ` (${interval})`;
 }
 
 /** What the undecided top does not change: who is beaten, and by whom. */

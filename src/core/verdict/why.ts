@@ -15,7 +15,6 @@ const FACTS: readonly { readonly name: string; readonly read: (side: Side) => st
   { name: 'bits per weight', read: ({ model }) => model?.bitsPerWeight?.toFixed(2) ?? null },
   { name: 'threads', read: ({ facts }) => (facts.settings?.threads === undefined ? null : String(facts.settings.threads)) },
   { name: 'OpenMP', read: ({ facts }) => readSwitch(facts.build?.openMp ?? null) },
-  { name: 'instruction sets', read: ({ facts }) => facts.build?.instructionSets ?? null },
   { name: 'flash attention', read: ({ facts }) => readSwitch(facts.settings?.flashAttention ?? null) },
   { name: 'KV cache type', read: ({ facts }) => facts.settings?.kvType ?? null },
   { name: 'arithmetic', read: ({ facts }) => facts.numericMode },
@@ -40,6 +39,7 @@ export function explainWhy(winner: EngineFacts, runnerUp: EngineFacts, models: r
     const [ours, theirs] = [read(left), read(right)];
     return ours === null || theirs === null || ours === theirs ? [] : [`${name} (${shorten(ours)} against ${shorten(theirs)})`];
   });
+  differences.push(...instructionSetDifference(winner, runnerUp));
   const [ourVersion, theirVersion] = [winner.build?.version ?? null, runnerUp.build?.version ?? null];
   const versionsSayMore = !differences.some((difference) => difference.startsWith('library build'));
   if (versionsSayMore && ourVersion !== null && theirVersion !== null && ourVersion !== theirVersion) {
@@ -47,6 +47,19 @@ export function explainWhy(winner: EngineFacts, runnerUp: EngineFacts, models: r
   }
   if (differences.length === 0) return null;
   return `What differs between ${winner.id} and ${runnerUp.id}, and may explain it: ${joinWords(differences)}.`;
+}
+
+/** Only what one build has and the other lacks: the whole lists are long and mostly equal. OpenMP has its own entry. */
+function instructionSetDifference(winner: EngineFacts, runnerUp: EngineFacts): string[] {
+  const [ours, theirs] = [winner, runnerUp].map(({ build }) => build?.instructionSets?.split(' ') ?? null);
+  if (ours == null || theirs == null) return [];
+  const only = (mine: readonly string[], other: readonly string[]): string => mine.filter((name) => !other.includes(name) && name !== 'OPENMP').join(' ');
+  const extra = only(ours, theirs);
+  const missing = only(theirs, ours);
+  return [
+    ...(extra === '' ? [] : [`instruction sets (only ${winner.id} has ${shorten(extra)})`]),
+    ...(missing === '' ? [] : [`instruction sets (only ${runnerUp.id} has ${shorten(missing)})`]),
+  ];
 }
 
 function shorten(value: string): string {

@@ -46,7 +46,7 @@ async function load(params: LoadParams): Promise<unknown> {
   const { settings } = params;
   const library = await importLibrary();
   const llama = await library.getLlama({
-    gpu: settings.gpu === 'off' ? false : 'auto',
+    gpu: settings.gpu === 'off' ? cpuBackend(process.platform, process.arch) : 'auto',
     build: 'never',
     maxThreads: settings.threads,
     logLevel: library.LlamaLogLevel.warn,
@@ -80,6 +80,11 @@ async function load(params: LoadParams): Promise<unknown> {
       flashAttention: context.flashAttention,
     },
   };
+}
+
+/** Apple silicon has a Metal build only: it stays on the CPU by offloading no layer. */
+function cpuBackend(platform: NodeJS.Platform, arch: string): false | 'metal' {
+  return platform === 'darwin' && arch === 'arm64' ? 'metal' : false;
 }
 
 async function importLibrary(): Promise<NodeLlamaCpp> {

@@ -4,7 +4,7 @@
  */
 export interface NodeLlamaCpp {
   getLlama(options: {
-    gpu: false | 'auto';
+    gpu: false | 'auto' | 'metal';
     build: 'never';
     maxThreads: number;
     logLevel: string;

@@ -43,7 +43,10 @@ interface Outcome {
 
 function run(python: string, args: readonly string[], { onProgress, signal }: PipRequest['options']): Promise<Outcome> {
   return new Promise((resolve) => {
-    const child = spawn(python, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT_MS, windowsHide: true, ...(signal === undefined ? {} : { signal }) });
+    // Not spawn's own `timeout`: where the program does not exist, its timer keeps Node alive for the hour.
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const stop = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+    const child = spawn(python, args, { stdio: ['ignore', 'pipe', 'pipe'], windowsHide: true, signal: stop });
     const lines: string[] = [];
     const onText = (text: string): void => {
       for (const line of text.split(/\r?\n/).filter((part) => part.trim() !== '')) {

@@ -15,7 +15,7 @@ const base = {
   title: text,
   /** Oldest glibc that its binaries run on; null when any will do. */
   glibcMin: version.nullable(),
-  /** The largest of the platforms. */
+  /** The largest of the platforms, without GPU binaries. */
   downloadBytes: z.int().positive(),
   diskBytes: z.int().positive(),
   /** `platform-arch` as Node names them. */
@@ -28,7 +28,12 @@ const base = {
 
 const definitionSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('python'), ...base, pythonMin: version, pythonBelow: version.nullable() }),
-  z.object({ kind: z.literal('node'), ...base }),
+  z.object({
+    kind: z.literal('node'),
+    ...base,
+    /** What GPU binaries add to both sizes. */
+    gpuBytes: z.object({ cuda: z.int().positive(), vulkan: z.int().positive() }),
+  }),
 ]);
 
 export type DefinitionData = z.infer<typeof definitionSchema>;

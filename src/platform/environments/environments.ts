@@ -106,7 +106,7 @@ class ManagedEnvironments implements Environments {
     if (target.state === 'impossible') throw new AppError('environment-failed', target.reason, { hint: target.nextStep });
     if (existsSync(root)) this.#onProgress(`${title}: repairing`);
     await rm(root, { recursive: true, force: true });
-    await checkRoom(definition, this.#folder);
+    await checkRoom(title, definition.diskBytes + place.gpuBytes, this.#folder);
     const packages = await target.build({ title, root, signal, onProgress: this.#onProgress });
     await rm(logPathOf(root), { force: true });
     await writeMarker(place, packages);
@@ -135,12 +135,12 @@ async function readReady(place: Place): Promise<ReadyEnvironment | null> {
   return marker === null ? null : { state: 'ready', root: place.root, runtime: place.runtime, packages: marker.packages };
 }
 
-function describeMissing({ title, downloadBytes }: Definition, { root }: Place, target: Target): Inspection {
+function describeMissing({ title, downloadBytes }: Definition, { root, gpuBytes }: Place, target: Target): Inspection {
   if (target.state === 'impossible') return target;
-  return { state: existsSync(root) ? 'broken' : 'absent', what: title, downloadBytes };
+  return { state: existsSync(root) ? 'broken' : 'absent', what: title, downloadBytes: downloadBytes + gpuBytes };
 }
 
-async function checkRoom({ title, diskBytes }: Definition, folder: string): Promise<void> {
+async function checkRoom(title: string, diskBytes: number, folder: string): Promise<void> {
   const free = await freeBytes(folder);
   if (free === null || free > diskBytes) return;
   const [needed, left] = [diskBytes, free].map((bytes) => Math.ceil(bytes / 1e6));

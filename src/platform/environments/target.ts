@@ -15,6 +15,8 @@ import { searchPython } from './python.ts';
 
 /** Where it lies, what runs it, and the hash that its marker must carry. */
 export interface Place extends MarkerPlace {
+  /** What GPU binaries add to the definition's sizes. */
+  readonly gpuBytes: number;
   /** Of node environments. */
   readonly binaries: NodeBinaries | null;
 }
@@ -34,11 +36,13 @@ export async function placeOf(definition: Definition, folder: string, gpu: 'off'
   const accelerator = definition.kind === 'node' && gpu === 'auto' ? await findAccelerator() : null;
   const binaries = definition.kind === 'node' ? chooseNodeBinaries({ platform, arch, accelerator }) : null;
   const variant = binaries?.variant ?? 'cpu';
-  const name = variant === 'cpu' || variant === 'metal' ? definition.id : `${definition.id}-${variant}`;
+  const onGpu = variant === 'cuda' || variant === 'vulkan' ? variant : null;
+  const name = onGpu === null ? definition.id : `${definition.id}-${onGpu}`;
   const hash = createHash('sha256').update(JSON.stringify([definition.hash, platform, arch, binaries])).digest('hex');
   const root = join(folder, name);
   const runtime = definition.kind === 'node' ? process.execPath : pythonRuntime(root, platform);
-  return { root, runtime, hash, binaries };
+  const gpuBytes = definition.kind === 'node' && onGpu !== null ? definition.gpuBytes[onGpu] : 0;
+  return { root, runtime, hash, binaries, gpuBytes };
 }
 
 /** Starts programs (Python candidates): asked only when the environment is not there. */

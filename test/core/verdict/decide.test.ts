@@ -37,7 +37,7 @@ describe('headlines', () => {
   test('a winner of two', () => {
     const verdict = verdictOn({ times: { 'llama-cpp': column(142, 5), 'llama-server': column(100, 0) } });
     expect(verdict.headline).toMatchInlineSnapshot(
-      `"llama-server is faster than llama-cpp by 1.42x (95% interval 1.39-1.45) in total request time on this machine, for this model and these settings."`,
+      `"llama-server is faster than llama-cpp by 1.42x (95% interval 1.39-1.46) in total request time on this machine, for this model and these settings."`,
     );
     expect(verdict).toMatchObject({ state: 'winner', winner: 'llama-server', topGroup: ['llama-server'], preliminary: false, letters: { 'llama-server': 'a', 'llama-cpp': 'b' } });
   });
@@ -51,14 +51,14 @@ describe('headlines', () => {
   test('a tie of two', () => {
     const verdict = verdictOn({ times: { a: column(100, 0), b: column(101, 1) } });
     expect(verdict.headline).toMatchInlineSnapshot(
-      `"a and b are equivalent within 5% (1.01x, 95% interval 1.01-1.01) in total request time on this machine, for this model and these settings."`,
+      `"a and b are equivalent within 5% (1.01x, 95% interval 1.00-1.02) in total request time on this machine, for this model and these settings."`,
     );
     expect(verdict).toMatchObject({ state: 'tie', winner: null, topGroup: ['a', 'b'], letters: { a: 'a', b: 'a' }, why: null });
   });
 
   test('a tie at the top of three', () => {
     expect(verdictOn({ times: { a: column(100, 0), b: column(101, 1), c: column(150, 2) } }).headline).toMatchInlineSnapshot(
-      `"a and b are equivalent within 5% (1.01x, 95% interval 1.01-1.01) in total request time on this machine, for this model and these settings; both are faster than c."`,
+      `"a and b are equivalent within 5% (1.01x, 95% interval 1.00-1.02) in total request time on this machine, for this model and these settings; both are faster than c."`,
     );
   });
 
@@ -72,7 +72,7 @@ describe('headlines', () => {
 
   test('inconclusive, with the blocks that would resolve it', () => {
     expect(verdictOn({ times: { a: column(100, 0), b: column(102, 12) } }).headline).toMatchInlineSnapshot(
-      `"Inconclusive: a against b is 1.02x, 95% interval 0.96-1.08, in total request time on this machine, for this model and these settings; about 58 blocks would resolve it."`,
+      `"Inconclusive: a is 1.02x as fast as b (95% interval 0.96-1.08) in total request time on this machine, for this model and these settings; about 68 blocks would resolve it."`,
     );
   });
 
@@ -103,7 +103,7 @@ describe('headlines', () => {
     const voided = new Map([['b', 'b failed the prompt-cache gate: 79 tokens from a cache']]);
     const two = verdictOn({ times: { a: column(100, 0), b: column(200, 1) }, extra: { voided } });
     expect(two).toMatchObject({ state: 'void', winner: null });
-    expect(two.headline).toMatchInlineSnapshot(`"No verdict: the comparison is void (b: b failed the prompt-cache gate: 79 tokens from a cache)."`);
+    expect(two.headline).toMatchInlineSnapshot(`"No verdict: the comparison is void (b failed the prompt-cache gate: 79 tokens from a cache)."`);
     const three = verdictOn({ times: { a: column(100, 0), b: column(200, 1), c: column(150, 1) }, extra: { voided } });
     expect(three).toMatchObject({ state: 'winner', winner: 'a' });
     expect(three.headline).not.toContain('b by');
@@ -118,7 +118,7 @@ describe('headlines', () => {
   test('before the first look', () => {
     const pending = '4 of 12 blocks are done, the first planned look is at 6';
     expect(verdictOn({ times: { a: column(100, 0, 4), b: column(200, 1, 4) }, override: { verdict: 'INCONCLUSIVE', reason: pending }, extra: { pending } }).headline).toMatchInlineSnapshot(
-      `"Preliminary: Inconclusive so far: 4 of 12 blocks are done, the first planned look is at 6."`,
+      `"Inconclusive so far: 4 of 12 blocks are done, the first planned look is at 6."`,
     );
   });
 });

@@ -15,13 +15,13 @@ function row(pid: number, parentPid: number, groupPid: number | null = null): Pr
 describe('treeOf', () => {
   test('descendants of any depth, nobody else', () => {
     const rows = [row(1, 0), row(10, 1), row(11, 10), row(12, 11), row(20, 1)];
-    expect(treeOf(rows, 10).map(({ pid }) => pid).toSorted()).toEqual([10, 11, 12]);
+    expect(treeOf(rows, 10).map(({ pid }) => pid).toSorted((a, b) => a - b)).toEqual([10, 11, 12]);
     expect(treeOf(rows, 99)).toEqual([]);
   });
 
   test('members of the group that init has adopted', () => {
     const rows = [row(10, 5, 10), row(11, 1, 10), row(12, 11, 12), row(13, 1, 13)];
-    expect(treeOf(rows, 10).map(({ pid }) => pid).toSorted()).toEqual([10, 11, 12]);
+    expect(treeOf(rows, 10).map(({ pid }) => pid).toSorted((a, b) => a - b)).toEqual([10, 11, 12]);
   });
 
   test('a circle of reused ids ends', () => {

