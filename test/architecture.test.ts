@@ -108,7 +108,9 @@ describe('directions', () => {
 
   test('core reads no clock and no chance', () => {
     const impure = files.filter(
-      (path) => layerOf(path) === 'core' && /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|process\.[a-z])/.test(texts.get(path) ?? ''),
+      (path) =>
+        layerOf(path) === 'core' &&
+        /\b(Date\.now|new Date\(\)|performance\.now|Math\.random|process\.[a-z])/.test(texts.get(path) ?? ''),
     );
     expect(impure).toEqual([]);
   });
@@ -116,7 +118,10 @@ describe('directions', () => {
 
 test('no file imports itself, over others or at once', () => {
   const edges = new Map(
-    [...imports].map(([path, list]) => [path, list.flatMap(({ target, typeOnly }) => (target === null || typeOnly ? [] : [target]))]),
+    [...imports].map(([path, list]) => [
+      path,
+      list.flatMap(({ target, typeOnly }) => (target === null || typeOnly ? [] : [target])),
+    ]),
   );
   expect(findCycle(edges)).toBeNull();
 });
@@ -142,11 +147,21 @@ function findCycle(edges: ReadonlyMap<string, readonly string[]>): string | null
 }
 
 test('a cycle would be found', () => {
-  expect(findCycle(new Map([['a', ['b']], ['b', ['c']], ['c', ['b']]]))).toBe('b > c > b');
+  expect(
+    findCycle(
+      new Map([
+        ['a', ['b']],
+        ['b', ['c']],
+        ['c', ['b']],
+      ]),
+    ),
+  ).toBe('b > c > b');
 });
 
 test('every engine has a test', () => {
-  const engines = files.flatMap((path) => /^engines\/([a-z0-9-]+)\.ts$/.exec(path)?.[1] ?? []).filter((id) => !NOT_ENGINES.includes(id));
+  const engines = files
+    .flatMap((path) => /^engines\/([a-z0-9-]+)\.ts$/.exec(path)?.[1] ?? [])
+    .filter((id) => !NOT_ENGINES.includes(id));
   expect(engines.length).toBeGreaterThan(0);
   expect(engines.filter((id) => !existsSync(join(ROOT, 'test', 'engines', `${id}.test.ts`)))).toEqual([]);
 });
@@ -164,10 +179,14 @@ describe('errors', () => {
   });
 
   test('a broken invariant goes through assert', () => {
-    expect(files.filter((path) => /\bthrow new TypeError\(/.test(texts.get(path) ?? '') && !TYPE_ERROR_FILES.test(path))).toEqual([]);
+    expect(
+      files.filter((path) => /\bthrow new TypeError\(/.test(texts.get(path) ?? '') && !TYPE_ERROR_FILES.test(path)),
+    ).toEqual([]);
   });
 });
 
 test('file names are kebab-case, and there is no utils', () => {
-  expect(files.filter((path) => !/^([a-z0-9-]+\/)*[a-z0-9-]+\.ts$/.test(path) || /(^|\/)utils?\.ts$/.test(path))).toEqual([]);
+  expect(
+    files.filter((path) => !/^([a-z0-9-]+\/)*[a-z0-9-]+\.ts$/.test(path) || /(^|\/)utils?\.ts$/.test(path)),
+  ).toEqual([]);
 });

@@ -56,7 +56,8 @@ export async function runCell(machinery: Machinery, ask: CellAsk): Promise<CellO
   const before = await machinery.cpu(null);
   let running: RunningEngine | null = null;
   try {
-    running = await machinery.start(prepared, ask.settings, Math.max(LOAD_TIMEOUT_MIN_MS, HANG_FACTOR * ask.startEstimateMs));
+    const loadTimeoutMs = Math.max(LOAD_TIMEOUT_MIN_MS, HANG_FACTOR * ask.startEstimateMs);
+    running = await machinery.start(prepared, ask.settings, Math.min(ask.deadlineMs - machinery.nowMs(), loadTimeoutMs));
     await append({ type: 'load', ...where, loadMs: running.loadMs, engineLoadMs: running.session.info.engineLoadMs });
     const cut = await runRequests(machinery, ask, running.session, where);
     if (cut !== null) return { state: 'cut', reason: cut };

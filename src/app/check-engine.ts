@@ -3,6 +3,7 @@
  * engine, in a process of its own: validity gates (protocol phase P2) and the pilot that the planner needs.
  */
 import type { Generation, LoadedInfo } from '../core/engine.ts';
+import { AppError } from '../core/errors.ts';
 import type { EngineFacts, Manifest, RunEvent } from '../core/record.ts';
 import { toSample } from '../core/sample.ts';
 import type { GateResult } from '../core/validity/gate-result.ts';
@@ -19,12 +20,14 @@ export const GATE_PROMPTS = [32, 64, 256, 512].map((tokenCount) => ({ name: gate
 /** Long enough that a cached or cut prompt shows, short enough to cost a second. */
 const LENGTH_TOKENS = 256;
 /** Engines that need more than this for 256 tokens are probed with short prompts: gates must not eat the budget. */
-const LENGTH_SLOW_TOKENS = 32;
+const LENGTH_SLOW_TOKENS = 64;
 const SLOW_PREFILL_MS = 4_000;
 const PROBE_TOKENS = 32;
 const PROBE_GENERATE = 8;
 const PILOT_GENERATE = 16;
 const TOP_LOGPROBS = 20;
+/** A neighbour's burst in the pilot would make the plan too small: the quickest of these is what the engine costs. */
+const PILOT_TRIES = 3;
 /** Timing can be disturbed: a cache is only called a cache when it shows in every try. */
 const CACHE_TRIES = 3;
 const LOAD_TIMEOUT_MS = 300_000;
@@ -41,6 +44,8 @@ export interface CheckAsk {
   readonly bannedTokens: readonly number[];
   readonly bosToken: number | null;
   readonly vocabularySize: number;
+  /** On the machinery's clock: an engine that hangs must leave time to the others. */
+  readonly deadlineMs: number;
   readonly append: (event: RunEvent) => Promise<void>;
   readonly onStep: (what: string) => void;
   readonly signal: AbortSignal;
@@ -55,15 +60,23 @@ export async function checkEngine(machinery: Machinery, ask: CheckAsk): Promise<
   const { prepared, manifest } = ask;
   await machinery.warmPageCache(prepared.modelPath);
   ask.onStep('starting');
-  const running = await machinery.start(prepared, manifest.settings, LOAD_TIMEOUT_MS);
+  const running = await machinery.start(prepared, manifest.settings, timeoutFor(machinery, ask, LOAD_TIMEOUT_MS));
   try {
     await ask.append({ type: 'engine-facts', facts: { ...ask.facts, ...loadedFacts(running) } });
-    const pilot = await new Check(ask, running).run();
+    const pilot = await new Check(machinery, ask, running).run();
     const startMs = running.loadMs + STOP_ESTIMATE_MS;
     await ask.append({ type: 'pilot', engine: prepared.engine.id, startMs, ...pilot });
   } finally {
     await running.stop();
   }
+}
+
+function timeoutFor(machinery: Machinery, { deadlineMs, prepared }: CheckAsk, mostMs: number): number {
+  const leftMs = deadlineMs - machinery.nowMs();
+  if (leftMs > 0) return Math.min(leftMs, mostMs);
+  throw new AppError('engine-timeout', `${prepared.engine.id} needs more than its share of the time for the checks`, {
+    hint: 'Give more time: --budget.',
+  });
 }
 
 function loadedFacts({ session, command }: RunningEngine): Partial<EngineFacts> {
@@ -77,6 +90,7 @@ interface Pilot {
 }
 
 class Check {
+  private readonly machinery: Machinery;
   private readonly ask: CheckAsk;
   private readonly running: RunningEngine;
   private readonly cachedCounts: (number | null)[] = [];
@@ -84,7 +98,8 @@ class Check {
   private readonly worst = new Map<string, GateResult>();
   private prompts = 0;
 
-  constructor(ask: CheckAsk, running: RunningEngine) {
+  constructor(machinery: Machinery, ask: CheckAsk, running: RunningEngine) {
+    this.machinery = machinery;
     this.ask = ask;
     this.running = running;
   }
@@ -92,15 +107,26 @@ class Check {
   async run(): Promise<Pilot> {
     const length = await this.chooseLength();
     this.ask.onStep('validity gates');
-    const prompt = this.fresh(length);
     const generate = length === LENGTH_TOKENS ? PILOT_GENERATE : PROBE_GENERATE;
+    const prompt = this.fresh(length);
     const first = await this.request(prompt, generate);
+    // At once: a cache may forget a prompt when others come in between.
     this.keep(promptCacheGate(await this.cacheEvidence(prompt, first)));
-    this.keep(await this.truncation(prompt));
+    const pilot = await this.pilot(length, generate, first);
+    this.keep(await this.truncation(length === LENGTH_TOKENS ? prompt : this.fresh(PROBE_TOKENS)));
     this.keepStatic(this.running.session.info, prompt, first);
     for (const gate of this.worst.values()) await this.ask.append({ type: 'gate', engine: this.ask.prepared.engine.id, ...gate });
-    const sample = toSample({ engine: '-', block: 0, attempt: 0, kind: 'measured', prompt: '-', iteration: 0 }, first);
-    return { prefillMsPerToken: sample.ttftMs / length, decodeMsPerToken: sample.tpotMs ?? sample.totalMs };
+    return pilot;
+  }
+
+  /** A slow engine is asked once: its costs are known well enough, and the budget is not. */
+  private async pilot(length: number, generate: number, first: Generation): Promise<Pilot> {
+    const costs = [pilotOf(length, first)];
+    while (length === LENGTH_TOKENS && costs.length < PILOT_TRIES) costs.push(pilotOf(length, await this.request(this.fresh(length), generate)));
+    return {
+      prefillMsPerToken: Math.min(...costs.map(({ prefillMsPerToken }) => prefillMsPerToken)),
+      decodeMsPerToken: Math.min(...costs.map(({ decodeMsPerToken }) => decodeMsPerToken)),
+    };
   }
 
   /** The first request is cold and only warms; the second tells the cost. */
@@ -169,7 +195,8 @@ class Check {
     this.ask.signal.throwIfAborted();
     const { bannedTokens } = this.ask;
     const generation = await this.running.session.generate({
-      promptTokens, generateTokens, bannedTokens, topLogprobs, timeoutMs: REQUEST_TIMEOUT_MS,
+      promptTokens, generateTokens, bannedTokens, topLogprobs,
+      timeoutMs: timeoutFor(this.machinery, this.ask, REQUEST_TIMEOUT_MS),
     });
     this.cachedCounts.push(generation.cachedTokenCount);
     this.keep(tokenCountGate({ promptTokensAsked: promptTokens.length, generation }));
@@ -182,6 +209,13 @@ class Check {
     const before = this.worst.get(result.gate);
     if (before === undefined || rank[result.outcome] >= rank[before.outcome]) this.worst.set(result.gate, result);
   }
+}
+
+/** The median interval: single stalls are no cost of the engine. */
+function pilotOf(length: number, generation: Generation): Pilot {
+  const place = { engine: '-', block: 0, attempt: 0, kind: 'measured', prompt: '-', iteration: 0 } as const;
+  const { ttftMs, tpotP50Ms, totalMs } = toSample(place, generation);
+  return { prefillMsPerToken: ttftMs / length, decodeMsPerToken: tpotP50Ms ?? totalMs };
 }
 
 function needlePlaces(length: number): { place: string; at: number }[] {

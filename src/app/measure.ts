@@ -1,4 +1,5 @@
 /** Runs a plan to its end: checks the engines, plans what fits, and carries out the protocol's steps one by one. */
+import { assert } from '../core/assert.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Generation } from '../core/engine.ts';
 import { isResolved } from '../core/derive/is-resolved.ts';
@@ -90,9 +91,11 @@ class Measurement {
 
   private async checkEngines(): Promise<PlannedEngine[]> {
     const planned: PlannedEngine[] = [];
-    for (const prepared of this.ask.engines) {
+    // Once the plan is registered nobody joins: what it missed could not be compared.
+    const isOpen = !this.ask.log.events.some((event) => event.type === 'plan');
+    for (const [index, prepared] of this.ask.engines.entries()) {
       const { id } = prepared.engine;
-      if (this.pilotOf(id) === undefined && !this.isDropped(id)) await this.checkOne(prepared);
+      if (isOpen && this.pilotOf(id) === undefined) await this.checkOne(prepared, this.ask.engines.length - index);
       const pilot = this.pilotOf(id);
       if (pilot === undefined) continue;
       planned.push({ id, referenceBackend: prepared.found.referenceBackend, pilot });
@@ -100,7 +103,8 @@ class Measurement {
     return planned;
   }
 
-  private async checkOne(prepared: PreparedEngine): Promise<void> {
+  /** `left` engines, this one included, and the measurement share the time: a hanging engine costs the others little. */
+  private async checkOne(prepared: PreparedEngine, left: number): Promise<void> {
     const { id } = prepared.engine;
     const { log, ui, machinery, workload, bannedTokens, bosToken, vocabularySize, signal } = this.ask;
     const facts = log.manifest.engines.find((engine) => engine.id === id);
@@ -109,6 +113,7 @@ class Measurement {
     try {
       await checkEngine(machinery, {
         prepared, facts, manifest: log.manifest, workload, bannedTokens, bosToken, vocabularySize, onStep, signal,
+        deadlineMs: machinery.nowMs() + this.leftMs() / (left + 1),
         append: (event) => this.append(event),
       });
     } catch (error) {
@@ -177,7 +182,7 @@ class Measurement {
     const { engine, block, attempt, requests } = action;
     const { machinery, ui, log, workload, bannedTokens, signal } = this.ask;
     const prepared = this.ask.engines.find((candidate) => candidate.engine.id === engine);
-    if (prepared === undefined) throw new TypeError(`the plan names ${engine}, which is not prepared`);
+    assert(prepared !== undefined, `the plan names ${engine}, which is not prepared`);
     const startedMs = machinery.nowMs();
     const measured = requests.filter(({ kind }) => kind === 'measured').length;
     const outcome = await runCell(machinery, {
@@ -227,10 +232,6 @@ class Measurement {
 
   private pilotOf(id: string): Extract<RunEvent, { type: 'pilot' }> | undefined {
     return this.ask.log.events.find((event) => event.type === 'pilot' && event.engine === id) as Extract<RunEvent, { type: 'pilot' }> | undefined;
-  }
-
-  private isDropped(id: string): boolean {
-    return this.ask.log.events.some((event) => event.type === 'warning' && event.code === 'engine-dropped' && event.engine === id);
   }
 
   private async warn(code: string, engine: string, message: string, hint: string | null): Promise<void> {

@@ -46,10 +46,20 @@ export interface PlanContext {
   readonly countStudyTokens: () => Promise<number>;
 }
 
+/** What is used where the plan says nothing. */
+export function planDefaults(asked: PlanFile): { prompts: readonly (string | number)[]; generate: number; budgetMs: number; blocks: number } {
+  const study = asked.study === true;
+  return {
+    prompts: asked.prompts ?? (study ? STUDY_PROMPTS : DEFAULT_PROMPTS),
+    generate: asked.generate ?? (study ? STUDY_GENERATE : DEFAULT_GENERATE),
+    budgetMs: asked.budgetSeconds === undefined ? (study ? STUDY_BUDGET_MS : DEFAULT_BUDGET_MS) : asked.budgetSeconds * 1_000,
+    blocks: asked.blocks ?? DEFAULT_BLOCKS,
+  };
+}
+
 /** Fills the gaps with the defaults. @throws AppError `plan-invalid` with the value and what is allowed. */
 export async function makePlan(asked: PlanFile, context: PlanContext): Promise<Plan> {
-  const study = asked.study === true;
-  const names = asked.prompts ?? (study ? STUDY_PROMPTS : DEFAULT_PROMPTS);
+  const { prompts: names, generate, budgetMs, blocks } = planDefaults(asked);
   const prompts: Prompt[] = [];
   for (const name of names) prompts.push(await readPrompt(name, context));
   const repeated = prompts.find((prompt, index) => prompts.findIndex(({ name }) => name === prompt.name) !== index);
@@ -58,9 +68,9 @@ export async function makePlan(asked: PlanFile, context: PlanContext): Promise<P
     model: asked.model ?? DEFAULT_MODEL,
     engines: asked.engines ?? [...DEFAULT_ENGINES],
     prompts,
-    generateTokens: asked.generate ?? (study ? STUDY_GENERATE : DEFAULT_GENERATE),
-    budgetMs: asked.budgetSeconds === undefined ? (study ? STUDY_BUDGET_MS : DEFAULT_BUDGET_MS) : asked.budgetSeconds * 1_000,
-    blocks: asked.blocks ?? DEFAULT_BLOCKS,
+    generateTokens: generate,
+    budgetMs,
+    blocks,
     iterations: ITERATIONS,
     threads: asked.threads ?? context.physicalCores,
     seed: asked.seed ?? context.randomSeed,
@@ -88,6 +98,12 @@ async function readPrompt(asked: string | number, context: PlanContext): Promise
     });
   }
   return { name: text.replaceAll('\\', '/').split('/').at(-1)?.slice(0, 60) ?? text, tokenCount, source: text };
+}
+
+/** What a prompt of a plan was called when it was asked for. */
+export function asAsked({ name, source, tokenCount }: Prompt): string | number {
+  if (source !== STUDY_TEXT) return source;
+  return name === `${tokenCount}-tokens` ? tokenCount : name;
 }
 
 export function isStudyText(prompt: Prompt): boolean {

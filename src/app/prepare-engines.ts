@@ -42,7 +42,7 @@ export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngi
 
 async function detectAndInstall(engine: Engine, ask: EngineAsk): Promise<Detection> {
   const host = hostFor(engine, ask);
-  const first = await engine.detect(host);
+  const first = await detect(engine, host);
   if (first.state !== 'installable' || engine.environment === null) return first;
   const megabytes = Math.round(first.downloadBytes / 1e6);
   if (!(await ask.mayInstall(`Install ${first.what} for ${engine.id} (about ${megabytes} MB, kept in the cache)?`))) return first;
@@ -54,10 +54,41 @@ async function detectAndInstall(engine: Engine, ask: EngineAsk): Promise<Detecti
     const hint = error instanceof AppError ? error.hint : undefined;
     return { state: 'unavailable', reason: messageOf(error), nextStep: hint ?? 'Check the network connection and run again.' };
   }
-  return engine.detect(host);
+  return detect(engine, host);
 }
 
-function hostFor(engine: Engine, ask: EngineAsk): EngineHost {
+/** An adapter that breaks is an engine that is missing, not the end of the run. */
+async function detect(engine: Engine, host: EngineHost): Promise<Detection> {
+  try {
+    return await engine.detect(host);
+  } catch (error) {
+    return { state: 'unavailable', reason: `its detection failed: ${messageOf(error)}`, nextStep: 'Report this with the line above.' };
+  }
+}
+
+export interface EngineSighting {
+  readonly id: string;
+  readonly text: string;
+}
+
+/** What is there and what would be installed; changes nothing. */
+export async function lookAtEngines(ask: Pick<EngineAsk, 'engines' | 'enginePaths' | 'environments'>): Promise<EngineSighting[]> {
+  const sightings: EngineSighting[] = [];
+  for (const name of ask.engines) {
+    const engine = await loadEngine(name);
+    const detection = await detect(engine, hostFor(engine, ask));
+    const text =
+      detection.state === 'available'
+        ? detection.build.version
+        : detection.state === 'installable'
+          ? `would install ${detection.what} (about ${Math.round(detection.downloadBytes / 1e6)} MB)`
+          : `not available: ${factsReason(detection)}`;
+    sightings.push({ id: engine.id, text });
+  }
+  return sightings;
+}
+
+function hostFor(engine: Engine, ask: Pick<EngineAsk, 'enginePaths' | 'environments'>): EngineHost {
   const enginePath = ask.enginePaths.get(engine.id) ?? null;
   if (enginePath !== null && !statSync(enginePath, { throwIfNoEntry: false })?.isFile()) {
     throw new AppError('usage', `--engine-path ${engine.id}=${enginePath}: there is no such file`);

@@ -34,7 +34,7 @@ export interface PreparedModel {
   readonly warnings: readonly string[];
 }
 
-const proofSchema = z.object({ sha256: z.string(), fingerprint: z.string() });
+const proofSchema = z.object({ sha256: z.string(), fingerprint: z.string().nullable() });
 type Proof = z.infer<typeof proofSchema>;
 
 /**
@@ -90,7 +90,11 @@ async function requantizeDemonstration(source: string, { cacheFolder, ui, signal
 export async function prepareMlx(model: PreparedModel, device: Device, ask: ModelAsk): Promise<{ path: string; facts: ModelFacts; warnings: readonly string[] }> {
   const scales = device === 'cpu' ? 'f32' : 'f16';
   const { sha256, fingerprint } = model.facts;
-  if (sha256 === null || fingerprint === null) throw new AppError('conversion-failed', `${model.path} has no fingerprint`);
+  if (sha256 === null || fingerprint === null) {
+    throw new AppError('model-unsupported', `${model.gguf.quantisation} ${model.gguf.architecture} has no lossless form in MLX that runoff can prove`, {
+      hint: 'Use a Q4_0, Q4_1, Q8_0, F16, BF16 or F32 file of a llama, mistral or qwen model to compare with MLX.',
+    });
+  }
   const folder = join(ask.cacheFolder, 'models', 'mlx', `${sha256.slice(0, 16)}-${scales}`);
   ask.ui.status(`Repacking ${basename(model.path)} for MLX (lossless, ${scales} scales)`);
   const result = await repackToMlx(model.path, folder, { scales, fingerprint, sourceSha256: sha256, signal: ask.signal });
@@ -119,10 +123,20 @@ async function prove(path: string, cacheFolder: string, fingerprint: () => Promi
   const file = join(folder, `${key}.json`);
   const kept = existsSync(file) ? proofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;
   if (kept?.success) return kept.data;
-  const proof = { sha256: await sha256Of(path), fingerprint: (await fingerprint()).fingerprint };
+  const proof = { sha256: await sha256Of(path), fingerprint: await fingerprintOrNull(fingerprint) };
   await mkdir(folder, { recursive: true });
   await atomicWrite(file, JSON.stringify(proof));
   return proof;
+}
+
+/** Types and architectures that we cannot read value by value: engines that read the same file need no fingerprint. */
+async function fingerprintOrNull(fingerprint: () => Promise<{ fingerprint: string }>): Promise<string | null> {
+  try {
+    return (await fingerprint()).fingerprint;
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'model-unsupported') return null;
+    throw error;
+  }
 }
 
 function parseJson(text: string): unknown {

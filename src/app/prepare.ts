@@ -1,8 +1,9 @@
 /** Everything that must be there before the first measurement: engines, the model in their formats, prompts, facts. */
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
 import { AppError, messageOf } from '../core/errors.ts';
 import type { EngineSettings } from '../core/engine.ts';
 import { SCHEMA_VERSION } from '../core/record.ts';
@@ -11,6 +12,7 @@ import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
+import { isAdapterFile } from '../engines/registry.ts';
 import { createEnvironments } from '../platform/environments/environments.ts';
 import { findPython } from '../platform/environments/python.ts';
 import { cacheFolder } from '../platform/folders.ts';
@@ -54,7 +56,8 @@ const NONCE_WORD = /^ [A-Za-z]{3,}$/;
 const NONCE_TOKENS_MAX = 20_000;
 
 /** @throws AppError with what is missing and what to do; nothing is measured before this is complete. */
-export async function prepareRun(ask: PrepareAsk): Promise<PreparedRun> {
+export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
+  const ask = { ...given, asked: withAbsolutePaths(given.asked) };
   const { ui, signal } = ask;
   const folder = cacheFolder();
   const environments = createEnvironments({ cacheFolder: folder, gpu: ask.asked.gpu ?? 'auto', onProgress: (text) => ui.status(text) });
@@ -91,6 +94,21 @@ export async function prepareRun(ask: PrepareAsk): Promise<PreparedRun> {
     bosToken: model.gguf.bosTokenId,
     vocabularySize: model.gguf.vocabularySize,
   };
+}
+
+/** The record must be readable from any folder. */
+function withAbsolutePaths(asked: PlanFile): PlanFile {
+  const { model, engines, prompts } = asked;
+  return {
+    ...asked,
+    ...(model === undefined || model.startsWith('pypi:') ? {} : { model: resolve(model) }),
+    ...(engines === undefined ? {} : { engines: engines.map((engine) => (isAdapterFile(engine) ? resolve(engine) : engine)) }),
+    ...(prompts === undefined ? {} : { prompts: prompts.map((prompt) => (typeof prompt === 'string' && isFile(prompt) ? resolve(prompt) : prompt)) }),
+  };
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 function noEngine(facts: readonly EngineFacts[]): AppError {

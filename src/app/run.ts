@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { deriveRecord } from '../core/derive/derive-record.ts';
 import { AppError } from '../core/errors.ts';
 import type { Manifest, RunRecord } from '../core/record.ts';
-import { createRun, resumeRun } from '../store/run-folder.ts';
+import { createRun, readRun, resumeRun } from '../store/run-folder.ts';
 import type { RunLog } from '../store/run-folder.ts';
 import { realMachinery } from './machinery.ts';
 import { measure } from './measure.ts';
+import { asAsked } from './plan.ts';
+import type { PlanFile } from './plan.ts';
 import type { PreparedRun } from './prepare.ts';
 import { writeReports } from './report.ts';
 import type { Ui } from './ui.ts';
@@ -30,6 +32,22 @@ export async function startRun(ask: RunAsk): Promise<RunResult> {
   const log = await createRun(ask.folder, ask.prepared.manifest);
   for (const message of ask.prepared.warnings) await log.append({ type: 'warning', code: 'model', engine: null, message: message.slice(0, 1_900), hint: null });
   return finish(log, ask, ask.prepared.manifest.plan.budgetMs);
+}
+
+/** What a stopped run was asked to do, so that the same can be prepared again. */
+export async function askAgain(folder: string): Promise<PlanFile> {
+  const { plan } = (await readRun(folder)).manifest;
+  return {
+    model: plan.model,
+    engines: plan.engines,
+    prompts: plan.prompts.map(asAsked),
+    generate: plan.generateTokens,
+    blocks: plan.blocks,
+    threads: plan.threads,
+    seed: plan.seed,
+    gpu: plan.gpu,
+    budgetSeconds: plan.budgetMs / 1_000,
+  };
 }
 
 /** Goes on where a run stopped. The engines, the model and the plan must be what they were. */

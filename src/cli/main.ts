@@ -9,7 +9,6 @@ import { buildProgram } from './program.ts';
 /** Runs one command line (without node and the script) and sets `process.exitCode`. */
 export async function main(args: readonly string[]): Promise<void> {
   const program = buildProgram();
-  program.exitOverride();
   try {
     await program.parseAsync([...args], { from: 'user' });
   } catch (error) {

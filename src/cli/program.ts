@@ -6,6 +6,8 @@ export function buildProgram(): Command {
   const program = new Command('runoff')
     .description('Which local LLM engine and model format should you ship? Measured honestly on this machine.')
     .version(runoffVersion(), '-V, --version')
+    // Before the subcommands are added: they inherit it. main.ts sets the exit code.
+    .exitOverride()
     .showHelpAfterError('(add --help for the options)')
     .addHelpText('after', HELP_AFTER);
   addRun(program);

@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, extname, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Engine } from '../core/engine.ts';
-import { AppError } from '../core/errors.ts';
+import { AppError, messageOf } from '../core/errors.ts';
 import { assert } from '../core/assert.ts';
 
 const FOLDER = new URL('./', import.meta.url);
@@ -22,7 +22,7 @@ export function engineIds(): string[] {
  * @throws AppError `usage` for an unknown id or a file that is no adapter.
  */
 export async function loadEngine(id: string): Promise<Engine> {
-  if (/\.(m?js|ts)$/.test(id)) return loadAdapterFile(id);
+  if (isAdapterFile(id)) return loadAdapterFile(id);
   const known = engineIds();
   if (!known.includes(id)) {
     throw new AppError('usage', `there is no engine "${id.slice(0, 60)}"`, { hint: `Engines: ${known.join(', ')}.` });
@@ -33,9 +33,14 @@ export async function loadEngine(id: string): Promise<Engine> {
   return module.engine;
 }
 
+/** An engine may be named by the path of a user's own adapter file. */
+export function isAdapterFile(id: string): boolean {
+  return /\.(m?js|ts)$/.test(id);
+}
+
 async function loadAdapterFile(path: string): Promise<Engine> {
   if (!existsSync(path)) throw new AppError('usage', `there is no engine adapter ${path}`);
-  const module = (await import(pathToFileURL(resolve(path)).href)) as { engine?: Engine };
+  const module = await importAdapter(path);
   const id = basename(path, extname(path));
   if (module.engine?.id !== id) {
     throw new AppError('usage', `${path} does not export an "engine" whose id is "${id}"`, {
@@ -43,4 +48,12 @@ async function loadAdapterFile(path: string): Promise<Engine> {
     });
   }
   return module.engine;
+}
+
+async function importAdapter(path: string): Promise<{ engine?: Engine }> {
+  try {
+    return (await import(pathToFileURL(resolve(path)).href)) as { engine?: Engine };
+  } catch (error) {
+    throw new AppError('usage', `the adapter ${path} cannot be loaded: ${messageOf(error).split('\n')[0]}`, { cause: error });
+  }
 }

@@ -11,14 +11,22 @@ import { AppError } from '../core/errors.ts';
  */
 
 /** Reads exactly `length` bytes; a shorter file means that somebody changed it since its size was checked. */
-export function readFully(handle: FileHandle, target: Uint8Array, { position, length }: { position: number; length: number }): void {
+export function readFully(
+  handle: FileHandle,
+  target: Uint8Array,
+  { position, length }: { position: number; length: number },
+): void {
   let done = 0;
   while (done < length) {
     const bytesRead = readSync(handle.fd, target, done, length - done, position + done);
     if (bytesRead === 0) {
-      throw new AppError('model-invalid', `A model file became shorter while it was read: nothing at byte ${position + done}, ${length - done} bytes are missing.`, {
-        hint: 'Let no other program change the model, then try again.',
-      });
+      throw new AppError(
+        'model-invalid',
+        `A model file became shorter while it was read: nothing at byte ${position + done}, ${length - done} bytes are missing.`,
+        {
+          hint: 'Let no other program change the model, then try again.',
+        },
+      );
     }
     done += bytesRead;
   }
@@ -26,7 +34,8 @@ export function readFully(handle: FileHandle, target: Uint8Array, { position, le
 
 export function writeFully(handle: FileHandle, source: Uint8Array, position: number): void {
   let done = 0;
-  while (done < source.byteLength) done += writeSync(handle.fd, source, done, source.byteLength - done, position + done);
+  while (done < source.byteLength)
+    done += writeSync(handle.fd, source, done, source.byteLength - done, position + done);
 }
 
 /** Longest stretch of work between two turns of the event loop, ms: an interrupt or a progress line waits no longer. */

@@ -9,7 +9,7 @@ export interface ReportOptions {
   readonly color: boolean;
   /** Columns of the terminal. */
   readonly width: number;
-  /** `BLOCK/ATTEMPT` of every accepted block, for the csv's column `accepted`. */
+  /** `BLOCK/ATTEMPT` of every accepted block, for the csv's column `accepted` and the latencies. */
   readonly acceptedBlocks?: ReadonlySet<string>;
 }
 
@@ -24,12 +24,12 @@ export async function renderReport(
     case 'terminal':
       return (await import('./terminal.ts')).renderTerminal(record, options);
     case 'markdown':
-      return (await import('./markdown.ts')).renderMarkdown(record);
+      return (await import('./markdown.ts')).renderMarkdown(record, samples, options);
     case 'csv':
       return (await import('./csv.ts')).renderCsv(record, samples, options);
     case 'json':
       return (await import('./json.ts')).renderJson(record);
     case 'html':
-      return (await import('./html.ts')).renderHtml(record);
+      return (await import('./html.ts')).renderHtml(record, samples, options);
   }
 }

@@ -1,15 +1,21 @@
 /** One file that needs nothing: no network, no script, no font. Opens from disk, from a mail, years later. */
-import type { RunRecord } from '../core/record.ts';
-import { certificate, definitions, environment, gates, method, settings } from './html/evidence.ts';
+import type { RunRecord, Sample } from '../core/record.ts';
+import type { ReportOptions } from './formats.ts';
+import { certificate, definitions, environment, gates, latency, method, settings } from './html/evidence.ts';
 import { html, trusted } from './html/markup.ts';
 import { charts, notMeasured, pairs, results, verdict, warnings } from './html/results.ts';
 import { STYLES } from './html/styles.ts';
+import { latencyRows } from './latency.ts';
 import { buildView } from './view.ts';
 
 /** Nothing may be loaded and nothing may run, even if something got past the escaping. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
-export function renderHtml(record: RunRecord): string {
+export function renderHtml(
+  record: RunRecord,
+  samples: readonly Sample[] = [],
+  { acceptedBlocks }: Pick<ReportOptions, 'acceptedBlocks'> = {},
+): string {
   const view = buildView(record);
   const { manifest } = view.record;
   return html`<!doctype html>
@@ -25,7 +31,7 @@ export function renderHtml(record: RunRecord): string {
 </head>
 <body>
 <main>
-${verdict(view)}${charts(view)}${results(view)}${pairs(view)}${warnings(view)}${notMeasured(view)}${certificate(view)}${gates(view)}${settings(view)}${method(view)}${definitions()}${environment(view)}</main>
+${verdict(view)}${charts(view)}${results(view)}${pairs(view)}${latency(latencyRows(view.record, samples, acceptedBlocks))}${warnings(view)}${notMeasured(view)}${certificate(view)}${gates(view)}${settings(view)}${method(view)}${definitions()}${environment(view)}</main>
 <footer class="quiet"><p>Made by runoff ${manifest.runoffVersion} from run ${manifest.runId}. This file loads nothing and runs nothing.</p></footer>
 </body>
 </html>

@@ -1,11 +1,18 @@
 /** The report for an issue or a README: GitHub-flavoured markdown, everything from the record escaped. */
-import type { RunRecord } from '../core/record.ts';
+import type { RunRecord, Sample } from '../core/record.ts';
+import type { ReportOptions } from './formats.ts';
+import { LATENCY_CAPTION, LATENCY_HEAD, latencyRows } from './latency.ts';
+import type { LatencyRow } from './latency.ts';
 import { buildView, type Cell, type EngineResult, type ReportView, type ResultRow, TABLE_INTERVAL } from './view.ts';
 
-export function renderMarkdown(record: RunRecord): string {
+export function renderMarkdown(
+  record: RunRecord,
+  samples: readonly Sample[] = [],
+  { acceptedBlocks }: Pick<ReportOptions, 'acceptedBlocks'> = {},
+): string {
   const view = buildView(record);
   const sections = [
-    verdict(view), results(view), pairs(view), certificate(view), gates(view), warnings(view), notMeasured(view), method(view),
+    verdict(view), results(view), pairs(view), latency(latencyRows(view.record, samples, acceptedBlocks)), certificate(view), gates(view), warnings(view), notMeasured(view), method(view),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
@@ -47,10 +54,11 @@ const HEADER = [
   'Engine', 'Prompt', 'Prefill tok/s', 'Decode tok/s', 'First token', `Request time (${TABLE_INTERVAL})`, 'Load', 'Peak memory', 'Group',
 ];
 
+const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+
 function results(view: ReportView): string {
   if (view.engines.length === 0) return '';
   const rows = view.engines.flatMap((engine) => engine.rows.map((row, index) => tableRow(engine, row, index === 0)));
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const alignment = HEADER.map((_, index) => (index < 2 || index === HEADER.length - 1 ? ':--' : '--:'));
   return section(
     'Results',
@@ -71,6 +79,14 @@ function tableRow(engine: EngineResult, row: ResultRow, isFirst: boolean): strin
     isFirst ? cellText(engine.memory) : '',
     isFirst ? md(engine.group) : '',
   ];
+}
+
+function latency(rows: readonly LatencyRow[]): string {
+  if (rows.length === 0) return '';
+  const head = ['Engine', 'Prompt', ...LATENCY_HEAD];
+  const body = rows.map(({ engine, prompt, cells }) => line([md(engine), md(prompt), ...cells]));
+  const alignment = head.map((_, index) => (index < 2 ? ':--' : '--:'));
+  return section('Latency, two views', LATENCY_CAPTION, [line(head), line(alignment), ...body].join('\n'));
 }
 
 function pairs(view: ReportView): string {

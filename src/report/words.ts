@@ -157,7 +157,9 @@ export interface CertificateLine {
 
 /** The equal-work certificate in four lines. */
 export function certificateLines(certificate: Certificate): readonly CertificateLine[] {
-  const { weights, tokens, output, settings } = certificate;
+  const { weights, tokens, output, settings, arithmetic } = certificate;
+  const modes = arithmetic.map(({ engine, bitsPerWeight, numericMode }) =>
+    `${engine}: ${bitsPerWeight === null ? 'unknown' : bitsPerWeight.toFixed(2)} bits per weight, ${numericMode ?? 'arithmetic unknown'}`);
   const line = (name: string, state: string, detail: string): CertificateLine => {
     const words = certificateStates[state] ?? { text: state, tone: 'caution' };
     return { name, state: words.text, tone: words.tone, detail };
@@ -167,5 +169,6 @@ export function certificateLines(certificate: Certificate): readonly Certificate
     line('tokens', tokens.state, tokens.detail),
     line('output', output.state, output.detail),
     line('settings', settings.state, settings.differences.length === 0 ? 'no difference found' : settings.differences.join('; ')),
+    ...(modes.length === 0 ? [] : [{ name: 'computed', state: 'as each engine does', tone: 'neutral' as const, detail: modes.join('; ') }]),
   ];
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { AppError } from '../../src/core/errors.ts';
 import type { GgufValue } from '../../src/models/gguf/metadata.ts';
@@ -12,7 +13,7 @@ import { tensorBytes, writeGguf } from '../../src/models/gguf/write.ts';
 const FOLDER = new URL('./fixtures/', import.meta.url);
 
 export function fixturePath(name: string): string {
-  return new URL(name, FOLDER).pathname;
+  return fileURLToPath(new URL(name, FOLDER));
 }
 
 interface Blocks {
@@ -28,7 +29,9 @@ export interface TinyModel {
   readonly mlx: Readonly<Record<'f32' | 'f16', Readonly<Record<string, string>>>>;
 }
 
-export const tinyModels = JSON.parse(readFileSync(new URL('tiny-models.json', FOLDER), 'utf8')) as Readonly<Record<'llama' | 'qwen2' | 'qwen3', TinyModel>>;
+export const tinyModels = JSON.parse(readFileSync(new URL('tiny-models.json', FOLDER), 'utf8')) as Readonly<
+  Record<'llama' | 'qwen2' | 'qwen3', TinyModel>
+>;
 
 /** A copy that starts at the beginning of its own memory, as the readers hand it out. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
@@ -41,7 +44,9 @@ export function floatsFromBase64(text: string): Float32Array {
 
 /** Bit patterns, with every NaN as one: its payload is nobody's promise. */
 export function bitsOf(values: Float32Array): number[] {
-  return Array.from(new Uint32Array(values.buffer, values.byteOffset, values.length), (bits) => ((bits & 0x7fff_ffff) > 0x7f80_0000 ? 0x7fc0_0000 : bits));
+  return Array.from(new Uint32Array(values.buffer, values.byteOffset, values.length), (bits) =>
+    (bits & 0x7fff_ffff) > 0x7f80_0000 ? 0x7fc0_0000 : bits,
+  );
 }
 
 /** A folder that goes away with the test file. */
@@ -51,7 +56,9 @@ export async function temporaryFolder(): Promise<string> {
   return folder;
 }
 
-export async function failure(promise: Promise<unknown>): Promise<{ code: string; message: string; hint: string | undefined }> {
+export async function failure(
+  promise: Promise<unknown>,
+): Promise<{ code: string; message: string; hint: string | undefined }> {
   try {
     await promise;
   } catch (error) {
@@ -70,7 +77,14 @@ export interface TensorSpec {
 }
 
 /** A one-layer model with 2 heads of 16 and 1 key-value head; `tensors` replaces or adds, `metadata` too. */
-export async function writeModel(path: string, options: { architecture?: string; tensors?: Record<string, TensorSpec | null>; metadata?: Record<string, GgufValue | null> } = {}): Promise<void> {
+export async function writeModel(
+  path: string,
+  options: {
+    architecture?: string;
+    tensors?: Record<string, TensorSpec | null>;
+    metadata?: Record<string, GgufValue | null>;
+  } = {},
+): Promise<void> {
   const architecture = options.architecture ?? 'llama';
   const count = (value: number): GgufValue => ({ type: 'u32', value });
   const metadata: Record<string, GgufValue | null> = {
@@ -111,7 +125,11 @@ export async function writeModel(path: string, options: { architecture?: string;
 }
 
 /** A copy of a file with some bytes changed. */
-export async function patched(source: string, target: string, patch: (bytes: Buffer) => Buffer | void): Promise<string> {
+export async function patched(
+  source: string,
+  target: string,
+  patch: (bytes: Buffer) => Buffer | void,
+): Promise<string> {
   const bytes = await readFile(source);
   await writeFile(target, patch(bytes) ?? bytes);
   return target;

@@ -31,6 +31,7 @@ describe('markdown report', () => {
       - tokens: **equal**: every engine read the same prompt token ids
       - output: **equal count**: 64 tokens from every request
       - settings: **matched**: no difference found
+      - computed: **as each engine does**: llama-cpp: 5.45 bits per weight, int8 activations, f16 KV; llama-server: 5.45 bits per weight, int8 activations, f16 KV
 
       ### Validity gates: 6 passed, 0 failed, 0 unknown
 
@@ -88,7 +89,7 @@ describe('markdown report', () => {
       ### Not measured
 
       - llamafile, all prompts: not found on PATH Next: runoff setup --engine llamafile
-      - mlx-lm, very-long: would take more than the budget (estimated 23.0 min)
+      - mlx-lm, very-long: would take more than the budget (est. 23.0 min)
 
       ### Method and limits
 

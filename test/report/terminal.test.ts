@@ -45,6 +45,9 @@ describe('terminal report', () => {
       tokens    equal: every engine read the same prompt token ids
       output    equal count: 64 tokens from every request
       settings  matched: no difference found
+      computed  as each engine does: llama-server: 5.45 bits per weight, int8 activations, f16 KV;
+                llama-cpp: 5.45 bits per weight, int8 activations, f16 KV; llama-cpp-fork: 5.45 bits per
+                weight, int8 activations, f16 KV
 
       Validity gates: 9 passed, 0 failed, 0 unknown
 
@@ -79,6 +82,8 @@ describe('terminal report', () => {
       tokens    equal: every engine read the same prompt token ids
       output    equal count: 64 tokens from every request
       settings  matched: no difference found
+      computed  as each engine does: llama-cpp: 5.45 bits per weight, int8 activations, f16 KV;
+                llama-server: 5.45 bits per weight, int8 activations, f16 KV
 
       Validity gates: 6 passed, 0 failed, 0 unknown
 
@@ -111,6 +116,8 @@ describe('terminal report', () => {
       tokens    equal: every engine read the same prompt token ids
       output    equal count: 64 tokens from every request
       settings  matched: no difference found
+      computed  as each engine does: llama-cpp: 5.45 bits per weight, int8 activations, f16 KV;
+                llama-server: 5.45 bits per weight, int8 activations, f16 KV
 
       Validity gates: 6 passed, 0 failed, 0 unknown
 
@@ -164,7 +171,7 @@ describe('terminal report', () => {
       Not measured
       - llamafile, all prompts: not found on PATH
         Next: runoff setup --engine llamafile
-      - mlx-lm, very-long: would take more than the budget (estimated 23.0 min)
+      - mlx-lm, very-long: would take more than the budget (est. 23.0 min)
 
       2 of 12 planned blocks accepted, 0 rejected. Looks planned before the run: after 2.
       Note: SmolLM2-135M is a demonstration model; it predicts nothing for larger ones.

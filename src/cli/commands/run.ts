@@ -7,14 +7,14 @@ import { planFileSchema } from '../../app/plan.ts';
 import type { PlanFile } from '../../app/plan.ts';
 import { prepareRun } from '../../app/prepare.ts';
 import type { PreparedRun } from '../../app/prepare.ts';
-import { render } from '../../app/report.ts';
-import { continueRun, startRun } from '../../app/run.ts';
+import { previewRun } from '../../app/preview.ts';
+import { reportOn } from '../../app/report.ts';
+import { askAgain, continueRun, startRun } from '../../app/run.ts';
 import type { RunResult } from '../../app/run.ts';
 import type { Ui } from '../../app/ui.ts';
 import { minutes } from '../../app/wording.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { stopAll } from '../../platform/process/start-process.ts';
-import { readRun } from '../../store/run-folder.ts';
 import { askYesNo, installQuestion } from '../ask.ts';
 import { EXIT } from '../exit-codes.ts';
 import { describePlan } from '../describe-plan.ts';
@@ -66,29 +66,20 @@ export async function runCommand(raw: Record<string, unknown>): Promise<void> {
 async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<void> {
   const asked = { ...(await readConfig(options.config)), ...fromOptions(options) };
   ui.line(`runoff ${runoffVersion()}: which engine should you ship for this model, on this machine?`);
-  const mayInstall = installQuestion({ yes: options.yes === true, install: options.install && options.dryRun !== true });
+  if (options.dryRun === true) {
+    for (const text of await previewRun({ asked, enginePaths: enginePaths(options.enginePath) })) ui.line(text);
+    return;
+  }
+  const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
   const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), mayInstall, version: runoffVersion(), signal, ui });
   ui.line(describePlan(prepared));
-  if (options.dryRun === true) return;
   await confirm(options, prepared);
   const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
   await show(await startRun({ prepared, folder, signal, ui }), options, ui);
 }
 
 async function resume(options: Options, folder: string, signal: AbortSignal, ui: Ui): Promise<void> {
-  const { manifest } = await readRun(folder);
-  const { plan } = manifest;
-  const asked: PlanFile = {
-    model: plan.model,
-    engines: plan.engines,
-    prompts: plan.prompts.map(({ name, source, tokenCount }) => (/-tokens$/.test(name) ? tokenCount : source === 'study text' ? name : source)),
-    generate: plan.generateTokens,
-    blocks: plan.blocks,
-    threads: plan.threads,
-    seed: plan.seed,
-    gpu: plan.gpu,
-    budgetSeconds: plan.budgetMs / 1_000,
-  };
+  const asked = await askAgain(folder);
   ui.line(`Going on with ${folder}`);
   const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
   const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), mayInstall, version: runoffVersion(), signal, ui });
@@ -116,9 +107,9 @@ async function readConfig(given: string | undefined): Promise<PlanFile> {
   }
   const { $schema: _, ...plan } = (content ?? {}) as Record<string, unknown>;
   const parsed = planFileSchema.safeParse(plan);
-  if (parsed.success) return parsed.data as PlanFile;
+  if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new AppError('plan-invalid', `${path}: ${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? ''}`, {
+  throw new AppError('plan-invalid', [path, issue?.path.map(String).join('.'), issue?.message].filter((part) => part !== undefined && part !== '').join(': '), {
     hint: 'schema/plan.schema.json lists what a plan file may hold.',
   });
 }
@@ -140,9 +131,8 @@ async function confirm(options: Options, { manifest }: PreparedRun): Promise<voi
 
 async function show({ folder, record, state, reportPath }: RunResult, options: Options, ui: Ui): Promise<void> {
   ui.done();
-  const { events } = await readRun(folder);
   const color = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
-  const text = await render(record, events, options.json === true ? 'json' : 'terminal', { color, width: process.stdout.columns ?? 100 });
+  const text = await reportOn(folder, options.json === true ? 'json' : 'terminal', { color, width: process.stdout.columns ?? 100 });
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   ui.line(`\nRecord: ${folder}\nReport: ${reportPath}`);
   if (state === 'interrupted') {

@@ -26,6 +26,7 @@ export function listCaveats(input: CaveatsInput): string[] {
   if (measured.length === 0) return [];
   return [
     ...mix.caveats,
+    ...scopeCaveats(input.manifest),
     ...work.reductions,
     ...absentEngines(input),
     ...looksCaveat(input),
@@ -36,6 +37,22 @@ export function listCaveats(input: CaveatsInput): string[] {
     ...blindCaveat(input.events),
     ...(input.collected.cells.some(({ loadMs }) => loadMs !== null) ? ['Load times are from a warm page cache.'] : []),
   ];
+}
+
+/** Below this size, overheads that a larger model hides decide; see docs/METHODOLOGY.md. */
+const SMALL_MODEL_PARAMETERS = 1e9;
+
+/** What this model says about others: the less, the smaller it is. */
+function scopeCaveats({ models }: Manifest): string[] {
+  const [model] = models;
+  if (model === undefined) return [];
+  const caveats: string[] = [];
+  if (model.parameterCount < SMALL_MODEL_PARAMETERS) {
+    const millions = Math.round(model.parameterCount / 1e6);
+    caveats.push(`A model of ${millions} million parameters does not predict a larger one. Measure yours: runoff run --model FILE.gguf.`);
+  }
+  if (model.derivedBy !== null) caveats.push(sentence(`${model.name} was ${model.derivedBy}; its answers differ from the original's`));
+  return caveats;
 }
 
 function absentEngines({ facts, measured }: CaveatsInput): string[] {

@@ -14,6 +14,8 @@ import { parseSystemInfo } from './llama-system-info.ts';
 /** Loading is polled; 25 ms is far below any load time and far above the cost of a poll. */
 const POLL_MS = 25;
 const POLL_TIMEOUT_MS = 5_000;
+/** The news of a death comes a moment after the end of the connection. */
+const DEATH_NEWS_MS = 300;
 const ANSWER_BYTES_MAX = 4 << 20;
 /** ~1 kB an event and a last one with the whole prompt as text. */
 const STREAM_BYTES_MAX = 256 << 20;
@@ -57,7 +59,7 @@ export async function connectLlamaServer(
   const base = `http://127.0.0.1:${request.port}`;
   await waitUntilHealthy(process, base, timeoutMs);
   const info = await identify(process, request, base);
-  return { info, generate: (ask) => complete(base, ask) };
+  return { info, generate: (ask) => completeOrTellDeath(process, base, ask) };
 }
 
 async function waitUntilHealthy(process: EngineProcess, base: string, timeoutMs: number): Promise<void> {
@@ -92,7 +94,7 @@ function died(process: EngineProcess, exit: { code: number | null; signal: strin
 /** A server on our port that is not ours (ports can be shared on Linux) would be measured silently: check the run id. */
 async function identify(process: EngineProcess, request: LaunchRequest, base: string): Promise<LoadedInfo> {
   const options = { timeoutMs: POLL_TIMEOUT_MS, maxBytes: ANSWER_BYTES_MAX };
-  const models = modelsReply.parse(await getJson(`${base}/v1/models`, options));
+  const models = readAnswer(modelsReply, await getJson(`${base}/v1/models`, options), '/v1/models');
   const mine = models.data.find((model) => model.id === request.runId);
   if (mine === undefined) {
     const found = models.data.map((model) => model.id).join(', ');
@@ -100,7 +102,7 @@ async function identify(process: EngineProcess, request: LaunchRequest, base: st
       hint: 'Stop the other server, or run again: a new port is chosen every time.',
     });
   }
-  const props = propsReply.parse(await getJson(`${base}/props`, options));
+  const props = readAnswer(propsReply, await getJson(`${base}/props`, options), '/props');
   const log = process.stderrTail();
   const system = /system_info:.*/.exec(log)?.[0] ?? '';
   const threads = /n_threads = (\d+)/.exec(log)?.[1];
@@ -120,10 +122,31 @@ async function identify(process: EngineProcess, request: LaunchRequest, base: st
   };
 }
 
+function readAnswer<T>(schema: z.ZodType<T>, answer: unknown, path: string): T {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new AppError('engine-protocol', `the answer to ${path} is not llama-server's: ${issue?.path.join('.')}: ${issue?.message}`, {
+    hint: 'Another program may hold the port, or this llama-server is too old or too new.',
+  });
+}
+
 function deviceFromLog(log: string): LoadedInfo['device'] {
   if (/\bMetal\b/.test(log)) return 'metal';
   if (/\bCUDA\d/.test(log)) return 'cuda';
   return /\bVulkan\d/.test(log) ? 'vulkan' : 'unknown';
+}
+
+/** A server that dies takes its connection with it: the death is the cause, the broken connection only its sign. */
+async function completeOrTellDeath(process: EngineProcess, base: string, ask: GenerateRequest): Promise<Generation> {
+  try {
+    return await complete(base, ask);
+  } catch (error) {
+    const exit = await Promise.race([process.exited, sleep(DEATH_NEWS_MS).then(() => null)]);
+    if (exit === null) throw error;
+    const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
+    throw new AppError('engine-died', `llama-server died (${exit.signal ?? `exit code ${exit.code}`}) during a request; its last lines:\n${lines}`, { cause: error });
+  }
 }
 
 async function complete(base: string, ask: GenerateRequest): Promise<Generation> {

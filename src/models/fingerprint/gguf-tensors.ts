@@ -7,7 +7,10 @@ import { rowSourceOf, RowReader } from '../hugging-face/row-reader.ts';
 import { mapTensors, type MappedTensor } from '../hugging-face/tensor-map.ts';
 import { TensorHash, type FingerprintOptions, type TensorFingerprint } from './tensor-hash.ts';
 
-export async function fingerprintGgufTensors(path: string, { onProgress, signal }: FingerprintOptions): Promise<TensorFingerprint[]> {
+export async function fingerprintGgufTensors(
+  path: string,
+  { onProgress, signal }: FingerprintOptions,
+): Promise<TensorFingerprint[]> {
   const { tensors } = mapTensors(await readGgufHeader(path));
   for (const tensor of tensors) checkType(path, tensor);
   const totalBytes = tensors.reduce((sum, { source }) => sum + source.byteLength, 0);
@@ -29,13 +32,21 @@ export async function fingerprintGgufTensors(path: string, { onProgress, signal 
 
 function checkType(path: string, { source }: MappedTensor): void {
   if (canDequantize(source.type)) return;
-  throw new AppError('model-unsupported', `${path}: tensor ${source.name} is ${source.type.name}, whose values this program cannot read; no fingerprint can be made.`, {
-    hint: 'The weights of engines that read the same file are the same; other formats cannot be compared with it.',
-    context: { tensor: source.name, type: source.type.name },
-  });
+  throw new AppError(
+    'model-unsupported',
+    `${path}: tensor ${source.name} is ${source.type.name}, whose values this program cannot read; no fingerprint can be made.`,
+    {
+      hint: 'The weights of engines that read the same file are the same; other formats cannot be compared with it.',
+      context: { tensor: source.name, type: source.type.name },
+    },
+  );
 }
 
-async function hashTensor(reader: RowReader, tensor: MappedTensor, onChunk: (bytes: number) => void): Promise<TensorFingerprint> {
+async function hashTensor(
+  reader: RowReader,
+  tensor: MappedTensor,
+  onChunk: (bytes: number) => void,
+): Promise<TensorFingerprint> {
   const { name, shape, source } = tensor;
   const hash = new TensorHash();
   const valuesPerByte = source.type.blockValues / source.type.blockBytes;

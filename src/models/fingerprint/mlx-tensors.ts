@@ -12,7 +12,10 @@ import { TensorHash, type FingerprintOptions, type TensorFingerprint } from './t
 /** Values at a time: 1 MiB of float32, so that everything stays in the second-level cache. */
 const CHUNK_VALUES = 1 << 18;
 
-export async function fingerprintMlxTensors(folder: string, { onProgress, signal }: FingerprintOptions): Promise<TensorFingerprint[]> {
+export async function fingerprintMlxTensors(
+  folder: string,
+  { onProgress, signal }: FingerprintOptions,
+): Promise<TensorFingerprint[]> {
   const model = await readMlxModel(folder);
   const logical = logicalTensors(folder, model);
   const totalBytes = logical.reduce((sum, { weight }) => sum + weight.byteLength, 0);
@@ -61,15 +64,30 @@ function logicalTensors(folder: string, { tensors, affineOf }: MlxModel): Logica
   return logical;
 }
 
-function affineTensor(folder: string, { weight, scales, biases, parameters }: { weight: MlxTensor; scales: MlxTensor; biases: MlxTensor; parameters: AffineParameters }): LogicalTensor {
+function affineTensor(
+  folder: string,
+  {
+    weight,
+    scales,
+    biases,
+    parameters,
+  }: { weight: MlxTensor; scales: MlxTensor; biases: MlxTensor; parameters: AffineParameters },
+): LogicalTensor {
   const { bits, groupSize } = parameters;
   const columns = (scales.shape.at(-1) ?? 0) * groupSize;
   const shape = [...weight.shape.slice(0, -1), columns];
   const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
   const expected = [...shape.slice(0, -1), columns / groupSize].join('x');
-  const fits = weight.dtype === 'U32' && (weight.shape.at(-1) ?? 0) * 32 === columns * bits && scales.shape.join('x') === expected && biases.shape.join('x') === expected;
+  const fits =
+    weight.dtype === 'U32' &&
+    (weight.shape.at(-1) ?? 0) * 32 === columns * bits &&
+    scales.shape.join('x') === expected &&
+    biases.shape.join('x') === expected;
   if (!fits || columns === 0) {
-    throw invalid(folder, `${weight.name} (${weight.dtype} ${weight.shape.join('x')}, scales ${scales.shape.join('x')}) does not fit ${bits} bits in groups of ${groupSize}`);
+    throw invalid(
+      folder,
+      `${weight.name} (${weight.dtype} ${weight.shape.join('x')}, scales ${scales.shape.join('x')}) does not fit ${bits} bits in groups of ${groupSize}`,
+    );
   }
   return { name: weight.name, shape, rows, columns, weight, affine: { ...parameters, scales, biases } };
 }
@@ -79,7 +97,10 @@ function rowsOf(shape: readonly number[]): { rows: number; columns: number } {
   return { rows: shape.slice(0, -1).reduce((product, size) => product * size, 1), columns };
 }
 
-async function hashTensor(tensor: LogicalTensor, { files, signal }: { files: ReadonlyMap<string, FileHandle>; signal: AbortSignal | undefined }): Promise<TensorFingerprint> {
+async function hashTensor(
+  tensor: LogicalTensor,
+  { files, signal }: { files: ReadonlyMap<string, FileHandle>; signal: AbortSignal | undefined },
+): Promise<TensorFingerprint> {
   const { name, shape, rows, columns, weight, affine } = tensor;
   const hash = new TensorHash();
   const chunkRows = Math.max(1, Math.floor(CHUNK_VALUES / columns));
@@ -98,7 +119,10 @@ async function hashTensor(tensor: LogicalTensor, { files, signal }: { files: Rea
       slice.floats(affine.scales, part, scales);
       slice.floats(affine.biases, part, biases);
       const codes = slice.bytes(weight, part);
-      dequantizeAffine({ codes, scales, biases, rows: part.rows, columns, bits: affine.bits, groupSize: affine.groupSize }, values);
+      dequantizeAffine(
+        { codes, scales, biases, rows: part.rows, columns, bits: affine.bits, groupSize: affine.groupSize },
+        values,
+      );
     }
     hash.update(values);
   }
@@ -131,7 +155,10 @@ class SliceReader {
 
   floats(tensor: MlxTensor, part: Part, out: Float32Array): void {
     if (tensor.dtype !== 'F32' && tensor.dtype !== 'F16' && tensor.dtype !== 'BF16') {
-      throw new AppError('model-unsupported', `${tensor.file}: ${tensor.name} is ${tensor.dtype}; F32, F16 and BF16 have a fingerprint.`);
+      throw new AppError(
+        'model-unsupported',
+        `${tensor.file}: ${tensor.name} is ${tensor.dtype}; F32, F16 and BF16 have a fingerprint.`,
+      );
     }
     const bytes = this.bytes(tensor, part);
     dequantize(tensorTypeNamed(tensor.dtype), bytes, { out, values: bytes.byteLength / DTYPE_BYTES[tensor.dtype] });
@@ -139,5 +166,7 @@ class SliceReader {
 }
 
 function invalid(folder: string, reason: string): AppError {
-  return new AppError('model-invalid', `${folder} is not a usable MLX model: ${reason}.`, { hint: 'Download or convert the model again.' });
+  return new AppError('model-invalid', `${folder} is not a usable MLX model: ${reason}.`, {
+    hint: 'Download or convert the model again.',
+  });
 }

@@ -54,7 +54,8 @@ export class ByteCursor {
     const low = this.#window.readUInt32LE(at);
     const high = this.#window.readUInt32LE(at + 4);
     const value = high * 2 ** 32 + low;
-    if (value > Number.MAX_SAFE_INTEGER) throw this.invalid(`${what} at byte ${this.offset - 8} is ${value}, which no file can hold`);
+    if (value > Number.MAX_SAFE_INTEGER)
+      throw this.invalid(`${what} at byte ${this.offset - 8} is ${value}, which no file can hold`);
     return value;
   }
 
@@ -73,7 +74,9 @@ export class ByteCursor {
   expect(length: number, what: string): void {
     const missing = this.offset + length - this.fileBytes;
     if (missing > 0) {
-      throw this.invalid(`it ends inside its header: ${what} at byte ${this.offset} needs ${length} bytes, at least ${missing} are missing`);
+      throw this.invalid(
+        `it ends inside its header: ${what} at byte ${this.offset} needs ${length} bytes, at least ${missing} are missing`,
+      );
     }
   }
 

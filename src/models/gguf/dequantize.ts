@@ -26,7 +26,11 @@ export function canDequantize(type: TensorType): boolean {
 }
 
 /** Writes `values` float32 values, a multiple of the block length. */
-export function dequantize(type: TensorType, bytes: Uint8Array, { out, values }: { out: Float32Array; values: number }): void {
+export function dequantize(
+  type: TensorType,
+  bytes: Uint8Array,
+  { out, values }: { out: Float32Array; values: number },
+): void {
   const convert = DEQUANTIZERS[type.name];
   if (convert === undefined) {
     throw new AppError('model-unsupported', `Values in the format ${type.name} cannot be read by this program.`, {

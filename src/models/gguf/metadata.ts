@@ -21,12 +21,34 @@ export type GgufMetadata = ReadonlyMap<string, GgufValue>;
 
 /** Type codes of the format; `array` is 9. */
 export const VALUE_TYPES: readonly (GgufScalarType | 'array')[] = [
-  'u8', 'i8', 'u16', 'i16', 'u32', 'i32', 'f32', 'bool', 'string', 'array', 'u64', 'i64', 'f64',
+  'u8',
+  'i8',
+  'u16',
+  'i16',
+  'u32',
+  'i32',
+  'f32',
+  'bool',
+  'string',
+  'array',
+  'u64',
+  'i64',
+  'f64',
 ];
 
 /** Stored bytes of a fixed-size value. */
 export const VALUE_BYTES: Readonly<Record<Exclude<GgufScalarType, 'string'>, number>> = {
-  u8: 1, i8: 1, u16: 2, i16: 2, u32: 4, i32: 4, f32: 4, bool: 1, u64: 8, i64: 8, f64: 8,
+  u8: 1,
+  i8: 1,
+  u16: 2,
+  i16: 2,
+  u32: 4,
+  i32: 4,
+  f32: 4,
+  bool: 1,
+  u64: 8,
+  i64: 8,
+  f64: 8,
 };
 
 export function textOf(metadata: GgufMetadata, key: string): string | null {
@@ -63,7 +85,11 @@ function isNumberArray(array: GgufArray): array is Extract<GgufArray, { itemType
 export function requiredCount(metadata: GgufMetadata, key: string, path: string): number {
   const value = numberOf(metadata, key);
   if (value !== null && Number.isSafeInteger(value) && value > 0) return value;
-  throw new AppError('model-invalid', `${path}: the header has ${value === null ? 'no' : `${value} as`} ${key}, a positive whole number is needed.`, {
-    hint: 'Convert or download the model again.',
-  });
+  throw new AppError(
+    'model-invalid',
+    `${path}: the header has ${value === null ? 'no' : `${value} as`} ${key}, a positive whole number is needed.`,
+    {
+      hint: 'Convert or download the model again.',
+    },
+  );
 }

@@ -1,7 +1,15 @@
 /** Reader of GGUF version 2 and 3 headers. The file is untrusted: every count, length and offset is checked. */
 import { AppError } from '../../core/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
-import { numberOf, VALUE_BYTES, VALUE_TYPES, type GgufArray, type GgufNumberType, type GgufScalarType, type GgufValue } from './metadata.ts';
+import {
+  numberOf,
+  VALUE_BYTES,
+  VALUE_TYPES,
+  type GgufArray,
+  type GgufNumberType,
+  type GgufScalarType,
+  type GgufValue,
+} from './metadata.ts';
 import { tensorTypeById, type TensorType } from './tensor-types.ts';
 
 /** "GGUF", little-endian. */
@@ -108,9 +116,13 @@ function readVersion(cursor: ByteCursor): number {
   const version = cursor.u32();
   if (version === 2 || version === 3) return version;
   const bigEndian = (version & 0xffff) === 0;
-  throw new AppError('model-unsupported', `${cursor.path} is GGUF ${bigEndian ? 'in big-endian order' : `version ${version}`}; versions 2 and 3 in little-endian order are supported.`, {
-    hint: 'Convert the model again with a current llama.cpp.',
-  });
+  throw new AppError(
+    'model-unsupported',
+    `${cursor.path} is GGUF ${bigEndian ? 'in big-endian order' : `version ${version}`}; versions 2 and 3 in little-endian order are supported.`,
+    {
+      hint: 'Convert the model again with a current llama.cpp.',
+    },
+  );
 }
 
 function bounded(cursor: ByteCursor, what: string, max: number): number {
@@ -121,7 +133,8 @@ function bounded(cursor: ByteCursor, what: string, max: number): number {
 
 function readString(cursor: ByteCursor, what: string, bytesMax: number): string {
   const length = cursor.count(what);
-  if (length > bytesMax) throw cursor.invalid(`${what} claims ${length} bytes, more than the ${bytesMax} that are allowed`);
+  if (length > bytesMax)
+    throw cursor.invalid(`${what} claims ${length} bytes, more than the ${bytesMax} that are allowed`);
   cursor.expect(length, what);
   return cursor.text(length);
 }
@@ -173,7 +186,14 @@ function readArray(cursor: ByteCursor, key: string): GgufArray {
 }
 
 const NUMBER_ARRAYS = {
-  u8: Uint8Array, i8: Int8Array, u16: Uint16Array, i16: Int16Array, u32: Uint32Array, i32: Int32Array, f32: Float32Array, f64: Float64Array,
+  u8: Uint8Array,
+  i8: Int8Array,
+  u16: Uint16Array,
+  i16: Int16Array,
+  u32: Uint32Array,
+  i32: Int32Array,
+  f32: Float32Array,
+  f64: Float64Array,
 } as const;
 
 /** A copy: the cursor's window moves on, and a typed array needs an aligned start. */
@@ -209,26 +229,46 @@ function readTensorInfo(cursor: ByteCursor): TensorInfo {
   return { name, dimensions, typeId: cursor.u32(), relativeOffset: cursor.count(`the offset of ${name}`) };
 }
 
-function placeTensor(cursor: ByteCursor, info: TensorInfo, { dataOffset, alignment }: { dataOffset: number; alignment: number }): GgufTensor {
+function placeTensor(
+  cursor: ByteCursor,
+  info: TensorInfo,
+  { dataOffset, alignment }: { dataOffset: number; alignment: number },
+): GgufTensor {
   const { name, dimensions } = info;
   const type = tensorTypeById(info.typeId);
   if (type === undefined) {
-    throw new AppError('model-unsupported', `${cursor.path}: tensor ${name} has ggml type ${info.typeId}, which this program does not know.`, {
-      hint: 'Use a model in a common format such as Q4_0, Q4_1, Q8_0 or F16.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${cursor.path}: tensor ${name} has ggml type ${info.typeId}, which this program does not know.`,
+      {
+        hint: 'Use a model in a common format such as Q4_0, Q4_1, Q8_0 or F16.',
+      },
+    );
   }
   const columns = dimensions[0] as number;
   const rows = dimensions.slice(1).reduce((product, size) => product * size, 1);
   const values = columns * rows;
-  if (values === 0 || !Number.isSafeInteger(values)) throw cursor.invalid(`tensor ${name} has the shape ${dimensions.join(' x ')}`);
+  if (values === 0 || !Number.isSafeInteger(values))
+    throw cursor.invalid(`tensor ${name} has the shape ${dimensions.join(' x ')}`);
   if (columns % type.blockValues !== 0) {
-    throw cursor.invalid(`tensor ${name} has rows of ${columns} values, not a multiple of the ${type.blockValues} of a ${type.name} block`);
+    throw cursor.invalid(
+      `tensor ${name} has rows of ${columns} values, not a multiple of the ${type.blockValues} of a ${type.name} block`,
+    );
   }
   if (info.relativeOffset % alignment !== 0) {
     throw cursor.invalid(`tensor ${name} starts at ${info.relativeOffset}, which is not aligned to ${alignment} bytes`);
   }
   const rowBytes = (columns / type.blockValues) * type.blockBytes;
-  return { name, type, dimensions, columns, rows, rowBytes, offset: dataOffset + info.relativeOffset, byteLength: rowBytes * rows };
+  return {
+    name,
+    type,
+    dimensions,
+    columns,
+    rows,
+    rowBytes,
+    offset: dataOffset + info.relativeOffset,
+    byteLength: rowBytes * rows,
+  };
 }
 
 function checkNames(cursor: ByteCursor, tensors: readonly GgufTensor[]): void {
@@ -241,13 +281,19 @@ function checkNames(cursor: ByteCursor, tensors: readonly GgufTensor[]): void {
 
 /** The commonest fault of a downloaded model is that it was cut: say by how much. */
 function checkComplete(cursor: ByteCursor, tensors: readonly GgufTensor[]): void {
-  const last = tensors.reduce<GgufTensor | null>((far, tensor) => (far === null || tensor.offset + tensor.byteLength > far.offset + far.byteLength ? tensor : far), null);
+  const last = tensors.reduce<GgufTensor | null>(
+    (far, tensor) => (far === null || tensor.offset + tensor.byteLength > far.offset + far.byteLength ? tensor : far),
+    null,
+  );
   if (last === null) return;
   const end = last.offset + last.byteLength;
   if (end <= cursor.fileBytes) return;
   throw new AppError(
     'model-invalid',
     `${cursor.path} is incomplete: it has ${cursor.fileBytes} bytes, tensor ${last.name} ends at byte ${end}; ${end - cursor.fileBytes} bytes are missing.`,
-    { hint: 'Download or copy the model again.', context: { path: cursor.path, fileBytes: cursor.fileBytes, neededBytes: end } },
+    {
+      hint: 'Download or copy the model again.',
+      context: { path: cursor.path, fileBytes: cursor.fileBytes, neededBytes: end },
+    },
   );
 }

@@ -1,4 +1,5 @@
 /** ggml's tensor types: a row is cut into blocks of `blockValues`, each stored in `blockBytes`. */
+import { assert } from '../../core/assert.ts';
 
 export interface TensorType {
   readonly id: number;
@@ -57,6 +58,6 @@ export function tensorTypeById(id: number): TensorType | undefined {
 /** For names that are written in the program; an unknown one is a programmer's error. */
 export function tensorTypeNamed(name: string): TensorType {
   const type = BY_NAME.get(name);
-  if (type === undefined) throw new Error(`no ggml tensor type is called ${name}`);
+  assert(type !== undefined, `no ggml tensor type is called ${name}`);
   return type;
 }

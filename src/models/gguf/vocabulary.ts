@@ -54,7 +54,17 @@ function fullLength(values: ArrayLike<number> | null, count: number): ArrayLike<
 
 /** Pre-tokenizers whose BPE models start with BOS although the header does not say so. */
 const PRE_WITH_BOS: ReadonlySet<string> = new Set([
-  'llama3', 'llama-v3', 'llama-bpe', 'falcon3', 'falcon-h1', 'pixtral', 'midm-2.0', 'lfm2', 'jina-v5-nano', 'tekken', 'chameleon',
+  'llama3',
+  'llama-v3',
+  'llama-bpe',
+  'falcon3',
+  'falcon-h1',
+  'pixtral',
+  'midm-2.0',
+  'lfm2',
+  'jina-v5-nano',
+  'tekken',
+  'chameleon',
 ]);
 
 function addsBosByDefault(model: string, pre: string | null): boolean {
@@ -72,7 +82,8 @@ const DEFAULT_IDS: Readonly<Record<string, Partial<Record<SpecialName, number>>>
 };
 
 function specialIds(metadata: GgufMetadata, { tokenCount, model }: { tokenCount: number; model: string }): SpecialIds {
-  const inVocabulary = (id: number | null): id is number => id !== null && Number.isInteger(id) && id >= 0 && id < tokenCount;
+  const inVocabulary = (id: number | null): id is number =>
+    id !== null && Number.isInteger(id) && id >= 0 && id < tokenCount;
   return (name) => {
     const stored = numberOf(metadata, `tokenizer.ggml.${name}_token_id`);
     if (inVocabulary(stored)) return stored;
@@ -83,9 +94,28 @@ function specialIds(metadata: GgufMetadata, { tokenCount, model }: { tokenCount:
 
 /** Texts that end a generation in llama.cpp, whatever type the token was given. */
 const END_TEXTS: ReadonlySet<string> = new Set([
-  '<|eot_id|>', '<|im_end|>', '<|end|>', '<|return|>', '<|call|>', '<|flush|>', '<|calls|>', '<end_of_turn>', '<|endoftext|>', '</s>',
-  '<|eom_id|>', '<EOT>', '_<EOT>', '[EOT]', '[EOS]', '<|end_of_text|>', '<end_of_utterance>', '<eos>', '<turn|>', '<|tool_response>',
-  '<｜end▁of▁sentence｜>', '[e~[',
+  '<|eot_id|>',
+  '<|im_end|>',
+  '<|end|>',
+  '<|return|>',
+  '<|call|>',
+  '<|flush|>',
+  '<|calls|>',
+  '<end_of_turn>',
+  '<|endoftext|>',
+  '</s>',
+  '<|eom_id|>',
+  '<EOT>',
+  '_<EOT>',
+  '[EOT]',
+  '[EOS]',
+  '<|end_of_text|>',
+  '<end_of_utterance>',
+  '<eos>',
+  '<turn|>',
+  '<|tool_response>',
+  '<｜end▁of▁sentence｜>',
+  '[e~[',
 ]);
 
 /** Fill-in-the-middle tokens count as ends too; found by text where the header has no id. */

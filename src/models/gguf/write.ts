@@ -1,7 +1,14 @@
 /** Writer of GGUF version 3: the layout is computed first, then header and tensor data are written in any order. */
 import { open } from 'node:fs/promises';
 import { writeFully } from '../file-io.ts';
-import { VALUE_BYTES, VALUE_TYPES, type GgufArray, type GgufMetadata, type GgufScalarType, type GgufValue } from './metadata.ts';
+import {
+  VALUE_BYTES,
+  VALUE_TYPES,
+  type GgufArray,
+  type GgufMetadata,
+  type GgufScalarType,
+  type GgufValue,
+} from './metadata.ts';
 import type { TensorType } from './tensor-types.ts';
 
 export const GGUF_ALIGNMENT = 32;
@@ -25,7 +32,11 @@ export interface GgufLayout {
   readonly totalBytes: number;
 }
 
-export function layoutGguf(metadata: EncodedMetadata, plans: readonly GgufTensorPlan[], alignment = GGUF_ALIGNMENT): GgufLayout {
+export function layoutGguf(
+  metadata: EncodedMetadata,
+  plans: readonly GgufTensorPlan[],
+  alignment = GGUF_ALIGNMENT,
+): GgufLayout {
   const align = (value: number): number => Math.ceil(value / alignment) * alignment;
   const relative: number[] = [];
   let end = 0;
@@ -41,7 +52,11 @@ export function layoutGguf(metadata: EncodedMetadata, plans: readonly GgufTensor
   fixed.writeBigUInt64LE(BigInt(metadata.count), 16);
   const parts = [fixed, metadata.bytes, ...infos];
   const dataOffset = align(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  return { header: Buffer.concat(parts, dataOffset), offsets: relative.map((offset) => dataOffset + offset), totalBytes: dataOffset + end };
+  return {
+    header: Buffer.concat(parts, dataOffset),
+    offsets: relative.map((offset) => dataOffset + offset),
+    totalBytes: dataOffset + end,
+  };
 }
 
 export function tensorBytes({ type, dimensions }: Pick<GgufTensorPlan, 'type' | 'dimensions'>): number {
@@ -51,7 +66,10 @@ export function tensorBytes({ type, dimensions }: Pick<GgufTensorPlan, 'type' | 
 /** Writes a small file at once: fixtures and tests. */
 export async function writeGguf(
   path: string,
-  { metadata, tensors }: { metadata: GgufMetadata; tensors: readonly (GgufTensorPlan & { readonly bytes: Uint8Array })[] },
+  {
+    metadata,
+    tensors,
+  }: { metadata: GgufMetadata; tensors: readonly (GgufTensorPlan & { readonly bytes: Uint8Array })[] },
 ): Promise<void> {
   const layout = layoutGguf(encodeMetadata(metadata), tensors);
   const handle = await open(path, 'w');
@@ -87,8 +105,12 @@ function encodeValue(value: GgufValue): Buffer {
 }
 
 function encodeArray(array: GgufArray): Buffer {
-  const items: readonly (string | number | bigint | boolean)[] = Array.from<string | number | bigint | boolean>(array.items);
-  const encoded = items.map((item) => (typeof item === 'string' ? encodeString(item) : scalar(array.itemType as FixedType, item)));
+  const items: readonly (string | number | bigint | boolean)[] = Array.from<string | number | bigint | boolean>(
+    array.items,
+  );
+  const encoded = items.map((item) =>
+    typeof item === 'string' ? encodeString(item) : scalar(array.itemType as FixedType, item),
+  );
   return Buffer.concat([typeCode(array.itemType), scalar('u64', BigInt(items.length)), ...encoded]);
 }
 

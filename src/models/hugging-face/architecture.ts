@@ -32,9 +32,13 @@ export function readArchitecture(header: GgufHeader): Architecture {
   const stored = textOf(metadata, 'general.architecture');
   const name = NAMES.find((candidate) => candidate === stored);
   if (name === undefined) {
-    throw new AppError('model-unsupported', `${path}: the architecture ${stored ?? '(none)'} is not supported for MLX or fingerprints; these are: ${NAMES.join(', ')}.`, {
-      hint: 'Engines that read GGUF can still run it.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path}: the architecture ${stored ?? '(none)'} is not supported for MLX or fingerprints; these are: ${NAMES.join(', ')}.`,
+      {
+        hint: 'Engines that read GGUF can still run it.',
+      },
+    );
   }
   refuseExperts(header, name);
   const count = (key: string): number => requiredCount(metadata, `${name}.${key}`, path);
@@ -61,23 +65,44 @@ export function readArchitecture(header: GgufHeader): Architecture {
 function refuseExperts({ metadata, path }: GgufHeader, name: string): void {
   const experts = numberOf(metadata, `${name}.expert_count`) ?? 0;
   if (experts > 0) {
-    throw new AppError('model-unsupported', `${path}: mixtures of experts (${experts} here) are not supported for MLX or fingerprints.`, {
-      hint: 'Engines that read GGUF can still run it.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path}: mixtures of experts (${experts} here) are not supported for MLX or fingerprints.`,
+      {
+        hint: 'Engines that read GGUF can still run it.',
+      },
+    );
   }
 }
 
-function checkHeads({ metadata, path }: GgufHeader, { name, headSize, headCount, keyValueHeadCount }: Architecture): void {
-  if (!Number.isInteger(headSize) || headSize < 2 || headSize % 2 !== 0 || !Number.isInteger(keyValueHeadCount) || keyValueHeadCount < 1) {
-    throw new AppError('model-invalid', `${path}: ${headCount} heads of ${headSize} values and ${keyValueHeadCount} key-value heads cannot be.`, {
-      hint: 'Download or convert the model again.',
-    });
+function checkHeads(
+  { metadata, path }: GgufHeader,
+  { name, headSize, headCount, keyValueHeadCount }: Architecture,
+): void {
+  if (
+    !Number.isInteger(headSize) ||
+    headSize < 2 ||
+    headSize % 2 !== 0 ||
+    !Number.isInteger(keyValueHeadCount) ||
+    keyValueHeadCount < 1
+  ) {
+    throw new AppError(
+      'model-invalid',
+      `${path}: ${headCount} heads of ${headSize} values and ${keyValueHeadCount} key-value heads cannot be.`,
+      {
+        hint: 'Download or convert the model again.',
+      },
+    );
   }
   const rotary = numberOf(metadata, `${name}.rope.dimension_count`) ?? headSize;
   const valueLength = numberOf(metadata, `${name}.attention.value_length`) ?? headSize;
   if (rotary !== headSize || valueLength !== headSize) {
-    throw new AppError('model-unsupported', `${path}: rotary size ${rotary} and value size ${valueLength} differ from the head size ${headSize}.`, {
-      hint: 'Engines that read GGUF can still run it.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path}: rotary size ${rotary} and value size ${valueLength} differ from the head size ${headSize}.`,
+      {
+        hint: 'Engines that read GGUF can still run it.',
+      },
+    );
   }
 }

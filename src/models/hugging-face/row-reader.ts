@@ -56,15 +56,24 @@ export class RowReader {
 
   #reserve({ name, permutedHeadRows }: RowSource, bytes: number): void {
     if (bytes > UNIT_BYTES_MAX) {
-      throw new AppError('model-unsupported', `Tensor ${name} has rows (or heads) of ${bytes} bytes; up to ${UNIT_BYTES_MAX} are handled.`);
+      throw new AppError(
+        'model-unsupported',
+        `Tensor ${name} has rows (or heads) of ${bytes} bytes; up to ${UNIT_BYTES_MAX} are handled.`,
+      );
     }
     if (this.#read.byteLength < bytes) this.#read = alignedBuffer(bytes);
-    if (permutedHeadRows !== null && this.#reordered.byteLength < bytes) this.#reordered = alignedBuffer(Math.max(bytes, CHUNK_BYTES));
+    if (permutedHeadRows !== null && this.#reordered.byteLength < bytes)
+      this.#reordered = alignedBuffer(Math.max(bytes, CHUNK_BYTES));
   }
 }
 
 /** The way a mapped tensor is read. */
-export function rowSourceOf({ source, rows, rowBytes, permutedHeadRows }: {
+export function rowSourceOf({
+  source,
+  rows,
+  rowBytes,
+  permutedHeadRows,
+}: {
   readonly source: { readonly name: string; readonly offset: number };
   readonly rows: number;
   readonly rowBytes: number;

@@ -46,7 +46,9 @@ export interface MappedModel {
 
 export function mapTensors(header: GgufHeader): MappedModel {
   const architecture = readArchitecture(header);
-  const tensors = header.tensors.filter(({ name }) => name !== ROPE_FREQUENCIES).map((tensor) => mapTensor(header.path, architecture, tensor));
+  const tensors = header.tensors
+    .filter(({ name }) => name !== ROPE_FREQUENCIES)
+    .map((tensor) => mapTensor(header.path, architecture, tensor));
   checkLayers(header, architecture, tensors);
   return { architecture, tensors };
 }
@@ -54,18 +56,27 @@ export function mapTensors(header: GgufHeader): MappedModel {
 function mapTensor(path: string, architecture: Architecture, source: GgufTensor): MappedTensor {
   const name = huggingFaceName(source.name);
   if (name === null) {
-    throw new AppError('model-unsupported', `${path}: the tensor ${source.name} is not part of a dense ${architecture.name} model as this program knows it.`, {
-      hint: 'Engines that read GGUF can still run it.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path}: the tensor ${source.name} is not part of a dense ${architecture.name} model as this program knows it.`,
+      {
+        hint: 'Engines that read GGUF can still run it.',
+      },
+    );
   }
   const shape = source.dimensions.toReversed();
   const headCount = permutedHeadCount(architecture, source.name);
-  if (headCount === null) return { source, name, shape, rows: source.rows, rowBytes: source.rowBytes, permutedHeadRows: null };
+  if (headCount === null)
+    return { source, name, shape, rows: source.rows, rowBytes: source.rowBytes, permutedHeadRows: null };
   const rows = shape[0] as number;
   if (rows !== headCount * architecture.headSize) {
-    throw new AppError('model-invalid', `${path}: ${source.name} has ${rows} rows, ${headCount} heads of ${architecture.headSize} need ${headCount * architecture.headSize}.`, {
-      hint: 'Download or convert the model again.',
-    });
+    throw new AppError(
+      'model-invalid',
+      `${path}: ${source.name} has ${rows} rows, ${headCount} heads of ${architecture.headSize} need ${headCount * architecture.headSize}.`,
+      {
+        hint: 'Download or convert the model again.',
+      },
+    );
   }
   return { source, name, shape, rows, rowBytes: source.byteLength / rows, permutedHeadRows: architecture.headSize };
 }
@@ -93,22 +104,38 @@ function checkLayers(header: GgufHeader, { layerCount }: Architecture, tensors: 
   const names = new Set(tensors.map(({ name }) => name));
   const needed = ['model.embed_tokens.weight', 'model.norm.weight'];
   for (let layer = 0; layer < layerCount; layer++) {
-    for (const part of ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj', 'self_attn.o_proj', 'mlp.gate_proj', 'mlp.up_proj', 'mlp.down_proj']) {
+    for (const part of [
+      'self_attn.q_proj',
+      'self_attn.k_proj',
+      'self_attn.v_proj',
+      'self_attn.o_proj',
+      'mlp.gate_proj',
+      'mlp.up_proj',
+      'mlp.down_proj',
+    ]) {
       needed.push(`model.layers.${layer}.${part}.weight`);
     }
   }
   const missing = needed.find((name) => !names.has(name));
   if (missing === undefined) return;
-  throw new AppError('model-invalid', `${header.path}: the header announces ${layerCount} layers but ${missing} is missing.`, {
-    hint: 'Download or convert the model again.',
-  });
+  throw new AppError(
+    'model-invalid',
+    `${header.path}: the header announces ${layerCount} layers but ${missing} is missing.`,
+    {
+      hint: 'Download or convert the model again.',
+    },
+  );
 }
 
 /**
  * Rows of whole heads from ggml's order to Hugging Face's: row h*H + i*H/2 + j of the result is row h*H + 2*j + i of the
  * source (H rows a head, i in {0, 1}). Quantised rows move whole, so codes and scales stay together.
  */
-export function unpermuteRows(source: Uint8Array, target: Uint8Array, { rows, rowBytes, headRows }: { rows: number; rowBytes: number; headRows: number }): void {
+export function unpermuteRows(
+  source: Uint8Array,
+  target: Uint8Array,
+  { rows, rowBytes, headRows }: { rows: number; rowBytes: number; headRows: number },
+): void {
   const half = headRows / 2;
   for (let row = 0; row < rows; row++) {
     const inHead = row % headRows;

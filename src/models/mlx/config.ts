@@ -64,7 +64,9 @@ interface LayerQuantization {
 }
 
 /** The commonest width for all, and an entry for every matrix that differs; `false` keeps a matrix dense. Null when all are dense. */
-export function quantizationConfig(tensors: readonly PlannedTensor[]): (LayerQuantization & Record<string, unknown>) | null {
+export function quantizationConfig(
+  tensors: readonly PlannedTensor[],
+): (LayerQuantization & Record<string, unknown>) | null {
   const matrices = tensors.filter(({ tensor }) => tensor.shape.length > 1);
   const counts = new Map<number, number>();
   for (const { conversion } of matrices) {

@@ -42,7 +42,10 @@ function dequantize8({ codes, scales, biases, rows, columns, groupSize }: Affine
 }
 
 /** Any width. A row's stream fills whole words, because groups have 32, 64 or 128 values. */
-function dequantizeStream({ codes, scales, biases, rows, columns, bits, groupSize }: AffineRows, out: Float32Array): void {
+function dequantizeStream(
+  { codes, scales, biases, rows, columns, bits, groupSize }: AffineRows,
+  out: Float32Array,
+): void {
   const mask = (1 << bits) - 1;
   const values = rows * columns;
   let bit = 0;

@@ -18,8 +18,18 @@ export interface BlockFormat {
 export const BLOCK_FORMATS: Readonly<Record<string, BlockFormat>> = {
   Q4_0: { bits: 4, zeroPoint: 8, blockBytes: 18, packCodes: packQ4_0 },
   Q4_1: { bits: 4, zeroPoint: null, blockBytes: 20, packCodes: packQ4_1 },
-  Q5_0: { bits: 5, zeroPoint: 16, blockBytes: 22, packCodes: (bytes, out, blocks) => packQ5(bytes, out, { blocks, blockBytes: 22, highAt: 2 }) },
-  Q5_1: { bits: 5, zeroPoint: null, blockBytes: 24, packCodes: (bytes, out, blocks) => packQ5(bytes, out, { blocks, blockBytes: 24, highAt: 4 }) },
+  Q5_0: {
+    bits: 5,
+    zeroPoint: 16,
+    blockBytes: 22,
+    packCodes: (bytes, out, blocks) => packQ5(bytes, out, { blocks, blockBytes: 22, highAt: 2 }),
+  },
+  Q5_1: {
+    bits: 5,
+    zeroPoint: null,
+    blockBytes: 24,
+    packCodes: (bytes, out, blocks) => packQ5(bytes, out, { blocks, blockBytes: 24, highAt: 4 }),
+  },
   Q8_0: { bits: 8, zeroPoint: 128, blockBytes: 34, packCodes: packQ8_0 },
 };
 
@@ -80,7 +90,11 @@ function packQ8_0(bytes: Uint8Array, out: Int32Array, blocks: number): void {
 }
 
 /** The fifth bits lie apart in one word; the result is a stream of 5-bit values, 5 words a block. */
-function packQ5(bytes: Uint8Array, out: Int32Array, { blocks, blockBytes, highAt }: { blocks: number; blockBytes: number; highAt: number }): void {
+function packQ5(
+  bytes: Uint8Array,
+  out: Int32Array,
+  { blocks, blockBytes, highAt }: { blocks: number; blockBytes: number; highAt: number },
+): void {
   for (let block = 0, to = 0; block < blocks; block++) {
     const at = block * blockBytes + highAt;
     const high = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
@@ -104,7 +118,11 @@ function packQ5(bytes: Uint8Array, out: Int32Array, { blocks, blockBytes, highAt
 export type ScaleFault = 'infinite-scale' | 'bias-overflow';
 
 /** Reads each block's scale and writes scales and biases; returns the worst fault met. */
-export type ScaleWriter = (bytes: Uint8Array, blocks: number, out: { readonly scales: Float32Array | Uint16Array; readonly biases: Float32Array | Uint16Array }) => ScaleFault | null;
+export type ScaleWriter = (
+  bytes: Uint8Array,
+  blocks: number,
+  out: { readonly scales: Float32Array | Uint16Array; readonly biases: Float32Array | Uint16Array },
+) => ScaleFault | null;
 
 export function scaleWriter(format: BlockFormat, dtype: 'f32' | 'f16'): ScaleWriter {
   const stride = format.blockBytes / 2;
@@ -131,7 +149,11 @@ interface Strided {
 }
 
 /** Looks the `first`-th half of every block up in a table; without a table the bits go through as they are. */
-function writeStored(bytes: Uint8Array, { blocks, stride, first, table }: Strided & { first: number; table: Float32Array | Uint16Array | null }, out: Float32Array | Uint16Array): void {
+function writeStored(
+  bytes: Uint8Array,
+  { blocks, stride, first, table }: Strided & { first: number; table: Float32Array | Uint16Array | null },
+  out: Float32Array | Uint16Array,
+): void {
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, blocks * stride);
   if (table === null) {
     for (let block = 0, at = first; block < blocks; block++, at += stride) out[block] = halves[at]!;
@@ -144,7 +166,10 @@ const INFINITE_SCALE = 2;
 const BIAS_OVERFLOW = 1;
 
 /** bias = -zeroPoint * scale for each half pattern: a power of two, so exact unless it overflows. */
-function symmetricalTables(zeroPoint: number, dtype: 'f32' | 'f16'): { biases: Float32Array | Uint16Array; faults: Uint8Array } {
+function symmetricalTables(
+  zeroPoint: number,
+  dtype: 'f32' | 'f16',
+): { biases: Float32Array | Uint16Array; faults: Uint8Array } {
   const biases = dtype === 'f32' ? new Float32Array(65_536) : new Uint16Array(65_536);
   const faults = new Uint8Array(65_536);
   for (let bits = 0; bits < 65_536; bits++) {
@@ -157,7 +182,10 @@ function symmetricalTables(zeroPoint: number, dtype: 'f32' | 'f16'): { biases: F
   return { biases, faults };
 }
 
-function worstFault(bytes: Uint8Array, { blocks, stride, faults }: Strided & { faults: Uint8Array }): ScaleFault | null {
+function worstFault(
+  bytes: Uint8Array,
+  { blocks, stride, faults }: Strided & { faults: Uint8Array },
+): ScaleFault | null {
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, blocks * stride);
   let worst = 0;
   for (let block = 0, at = 0; block < blocks; block++, at += stride) worst |= faults[halves[at]!]!;

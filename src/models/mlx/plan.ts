@@ -61,14 +61,25 @@ export function planRepack(
   const shardOf = assignShards(converted.map(({ outputs }) => outputs));
   const shardCount = (shardOf.at(-1) ?? 0) + 1;
   const layouts = Array.from({ length: shardCount }, (_, shard) =>
-    layoutSafetensors(converted.filter((_entry, i) => shardOf[i] === shard).flatMap(({ outputs }) => outputs), { format: 'mlx' }),
+    layoutSafetensors(
+      converted.filter((_entry, i) => shardOf[i] === shard).flatMap(({ outputs }) => outputs),
+      { format: 'mlx' },
+    ),
   );
   const next = layouts.map(({ offsets }) => offsets.values());
   const tensors = converted.map(({ tensor, conversion, outputs }, i) => {
     const shard = shardOf[i] as number;
-    return { tensor, conversion, outputs: outputs.map((output) => ({ ...output, shard, offset: next[shard]?.next().value as number })) };
+    return {
+      tensor,
+      conversion,
+      outputs: outputs.map((output) => ({ ...output, shard, offset: next[shard]?.next().value as number })),
+    };
   });
-  const shards = layouts.map(({ header: bytes, totalBytes }, shard) => ({ fileName: shardName(shard, shardCount), header: bytes, totalBytes }));
+  const shards = layouts.map(({ header: bytes, totalBytes }, shard) => ({
+    fileName: shardName(shard, shardCount),
+    header: bytes,
+    totalBytes,
+  }));
   const modelDtype = narrow === null ? 'float32' : narrow === 'F16' ? 'float16' : 'bfloat16';
   return { tensors, shards, modelDtype, warnings };
 }
@@ -93,7 +104,9 @@ function chooseConversion(path: string, tensor: MappedTensor, { narrow, handle, 
   if (type !== 'F32' && type !== 'F16' && type !== 'BF16') throw unsupportedType(path, tensor);
   if (type !== 'F32' || !isVector || narrow === null) return { kind: 'copy' };
   if (isExactIn(narrow, tensor, handle)) return { kind: 'narrow', dtype: narrow };
-  warnings.push(`${tensor.name} stays F32: its values are not exact in ${narrow}. MLX then computes in float32 from that layer on.`);
+  warnings.push(
+    `${tensor.name} stays F32: its values are not exact in ${narrow}. MLX then computes in float32 from that layer on.`,
+  );
   return { kind: 'copy' };
 }
 
@@ -101,17 +114,22 @@ function isExactIn(dtype: 'F16' | 'BF16', { source }: MappedTensor, handle: File
   if (source.byteLength > VECTOR_BYTES_MAX) return false;
   const bytes = alignedBuffer(source.byteLength);
   readFully(handle, bytes, { position: source.offset, length: source.byteLength });
-  if (dtype === 'BF16') return new Uint32Array(bytes.buffer, 0, source.byteLength / 4).every((word) => (word & 0xffff) === 0);
+  if (dtype === 'BF16')
+    return new Uint32Array(bytes.buffer, 0, source.byteLength / 4).every((word) => (word & 0xffff) === 0);
   return new Float32Array(bytes.buffer, 0, source.byteLength / 4).every(isExactHalf);
 }
 
 /** What MLX can hold exactly is in BLOCK_FORMATS; for the rest, say what comes nearest. */
 function unsupportedType(path: string, { source }: MappedTensor): AppError {
   const nearest = /^Q[2345]_K$|^IQ|^TQ|^MXFP4$|^NVFP4$|^Q1_0$/.test(source.type.name) ? 'Q4_1 or Q5_1' : 'Q8_0';
-  return new AppError('model-unsupported', `${path}: tensor ${source.name} is ${source.type.name}, which has no exact MLX form here; ${Object.keys(BLOCK_FORMATS).join(', ')}, F16, BF16 and F32 have one.`, {
-    hint: `Take the same model in ${nearest} (nearest in size), or compare only engines that read GGUF.`,
-    context: { tensor: source.name, type: source.type.name },
-  });
+  return new AppError(
+    'model-unsupported',
+    `${path}: tensor ${source.name} is ${source.type.name}, which has no exact MLX form here; ${Object.keys(BLOCK_FORMATS).join(', ')}, F16, BF16 and F32 have one.`,
+    {
+      hint: `Take the same model in ${nearest} (nearest in size), or compare only engines that read GGUF.`,
+      context: { tensor: source.name, type: source.type.name },
+    },
+  );
 }
 
 function outputsOf(tensor: MappedTensor, conversion: Conversion, scales: 'f32' | 'f16'): TensorPlan[] {

@@ -44,15 +44,24 @@ type Quantization = z.infer<typeof quantizationSchema> | null;
 
 async function readQuantization(folder: string): Promise<Quantization> {
   const path = join(folder, 'config.json');
-  const size = await stat(path).then((info) => info.size, (cause: unknown) => {
-    throw new AppError('model-not-found', `${folder} is not an MLX model: it has no config.json.`, { hint: 'Give the folder that mlx_lm.convert or runoff wrote.', cause });
-  });
+  const size = await stat(path).then(
+    (info) => info.size,
+    (cause: unknown) => {
+      throw new AppError('model-not-found', `${folder} is not an MLX model: it has no config.json.`, {
+        hint: 'Give the folder that mlx_lm.convert or runoff wrote.',
+        cause,
+      });
+    },
+  );
   if (size > CONFIG_BYTES_MAX) throw invalid(folder, `config.json has ${size} bytes`);
   let config: unknown;
   try {
     config = JSON.parse(await readFile(path, 'utf8'));
   } catch (cause) {
-    throw new AppError('model-invalid', `${path} is not JSON.`, { hint: 'Download or convert the model again.', cause });
+    throw new AppError('model-invalid', `${path} is not JSON.`, {
+      hint: 'Download or convert the model again.',
+      cause,
+    });
   }
   const parsed = z.object({ quantization: quantizationSchema.nullish() }).safeParse(config);
   if (!parsed.success) throw invalid(folder, `its quantization is not understood: ${z.prettifyError(parsed.error)}`);
@@ -60,8 +69,11 @@ async function readQuantization(folder: string): Promise<Quantization> {
 }
 
 async function shardFiles(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => name.startsWith('model') && name.endsWith('.safetensors')).sort();
-  if (names.length === 0) throw new AppError('model-not-found', `${folder} has no model*.safetensors.`, { hint: 'Convert the model again.' });
+  const names = (await readdir(folder))
+    .filter((name) => name.startsWith('model') && name.endsWith('.safetensors'))
+    .sort();
+  if (names.length === 0)
+    throw new AppError('model-not-found', `${folder} has no model*.safetensors.`, { hint: 'Convert the model again.' });
   if (names.length > SHARD_COUNT_MAX) throw invalid(folder, `it has ${names.length} weight files`);
   return names.map((name) => join(folder, name));
 }
@@ -72,7 +84,11 @@ function affineParameters(folder: string, quantization: Quantization, module: st
   const layer = own === undefined ? quantization : layerSchema.safeParse(own).data;
   if (layer === undefined) throw invalid(folder, `the quantization of ${module} is ${JSON.stringify(own)}`);
   if ((layer.mode ?? 'affine') !== 'affine') {
-    throw new AppError('model-unsupported', `${folder}: ${module} is quantised in mode ${layer.mode}; affine is supported.`, { hint: 'Convert the model in affine mode.' });
+    throw new AppError(
+      'model-unsupported',
+      `${folder}: ${module} is quantised in mode ${layer.mode}; affine is supported.`,
+      { hint: 'Convert the model in affine mode.' },
+    );
   }
   if (![2, 3, 4, 5, 6, 8].includes(layer.bits) || ![32, 64, 128].includes(layer.group_size)) {
     throw invalid(folder, `${module} has ${layer.bits} bits in groups of ${layer.group_size}`);
@@ -81,5 +97,7 @@ function affineParameters(folder: string, quantization: Quantization, module: st
 }
 
 function invalid(folder: string, reason: string): AppError {
-  return new AppError('model-invalid', `${folder} is not a usable MLX model: ${reason}.`, { hint: 'Download or convert the model again.' });
+  return new AppError('model-invalid', `${folder} is not a usable MLX model: ${reason}.`, {
+    hint: 'Download or convert the model again.',
+  });
 }

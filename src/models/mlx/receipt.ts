@@ -38,14 +38,21 @@ export async function readReceipt(folder: string): Promise<Receipt | null> {
 }
 
 /** Same source, same converter, same scales, and every file there in its full length. */
-export async function isReusable(folder: string, found: Receipt, wanted: Pick<Receipt, 'scales' | 'source'>): Promise<boolean> {
+export async function isReusable(
+  folder: string,
+  found: Receipt,
+  wanted: Pick<Receipt, 'scales' | 'source'>,
+): Promise<boolean> {
   if (found.converterVersion !== CONVERTER_VERSION || found.scales !== wanted.scales) return false;
   if (found.source.bytes !== wanted.source.bytes) return false;
   const hashes = [found.source.sha256, wanted.source.sha256];
   const hashesKnown = hashes.every((hash) => hash !== null);
   if (hashesKnown ? hashes[0] !== hashes[1] : found.source.modifiedMs !== wanted.source.modifiedMs) return false;
   for (const { name, bytes } of found.files) {
-    const size = await stat(join(folder, name)).then((info) => info.size, () => -1);
+    const size = await stat(join(folder, name)).then(
+      (info) => info.size,
+      () => -1,
+    );
     if (size !== bytes) return false;
   }
   return true;

@@ -54,7 +54,8 @@ export async function repackToMlx(ggufPath: string, outFolder: string, options: 
   const header = await readGgufHeader(ggufPath);
   const source = await describeSource(header, options.sourceSha256 ?? null);
   const earlier = await readReceipt(folder);
-  if (earlier !== null && (await isReusable(folder, earlier, { scales: options.scales, source }))) return resultOf(folder, earlier, true);
+  if (earlier !== null && (await isReusable(folder, earlier, { scales: options.scales, source })))
+    return resultOf(folder, earlier, true);
   if (earlier === null) await refuseForeignFolder(folder);
   const receipt = await writeThenRename(folder, async (temporary) => {
     const made = await convert(header, temporary, { options, source });
@@ -78,15 +79,26 @@ async function describeSource(header: GgufHeader, sha256: string | null): Promis
 async function refuseForeignFolder(folder: string): Promise<void> {
   const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
-    throw new AppError('conversion-failed', `The output folder ${folder} cannot be used: ${error.message}.`, { hint: 'Choose another folder.', cause: error });
+    throw new AppError('conversion-failed', `The output folder ${folder} cannot be used: ${error.message}.`, {
+      hint: 'Choose another folder.',
+      cause: error,
+    });
   });
   if (entries.length === 0) return;
-  throw new AppError('conversion-failed', `The output folder ${folder} exists and is not a conversion of this program: ${entries.length} entries, no ${RECEIPT_FILE}.`, {
-    hint: 'Choose another folder, or remove this one.',
-  });
+  throw new AppError(
+    'conversion-failed',
+    `The output folder ${folder} exists and is not a conversion of this program: ${entries.length} entries, no ${RECEIPT_FILE}.`,
+    {
+      hint: 'Choose another folder, or remove this one.',
+    },
+  );
 }
 
-async function convert(header: GgufHeader, folder: string, { options, source }: { options: RepackOptions; source: Receipt['source'] }): Promise<Receipt> {
+async function convert(
+  header: GgufHeader,
+  folder: string,
+  { options, source }: { options: RepackOptions; source: Receipt['source'] },
+): Promise<Receipt> {
   const model = mapTensors(header);
   const handle = await open(header.path, 'r');
   try {
@@ -119,7 +131,10 @@ async function convert(header: GgufHeader, folder: string, { options, source }: 
   }
 }
 
-async function writePlannedWeights(handle: FileHandle, request: { model: MappedModel; plan: RepackPlan; folder: string; options: RepackOptions }): Promise<void> {
+async function writePlannedWeights(
+  handle: FileHandle,
+  request: { model: MappedModel; plan: RepackPlan; folder: string; options: RepackOptions },
+): Promise<void> {
   const { model, plan, folder, options } = request;
   const totalBytes = model.tensors.reduce((sum, { source }) => sum + source.byteLength, 0);
   let doneBytes = 0;
@@ -137,10 +152,17 @@ interface Description {
 }
 
 /** Everything but the weights, as text by file name. */
-function describe({ metadata }: GgufHeader, { config, plan, vocabulary }: Description): { files: Record<string, string>; warnings: string[] } {
-  const files: Record<string, string> = { 'config.json': json(config), 'model.safetensors.index.json': json(shardIndex(plan)) };
+function describe(
+  { metadata }: GgufHeader,
+  { config, plan, vocabulary }: Description,
+): { files: Record<string, string>; warnings: string[] } {
+  const files: Record<string, string> = {
+    'config.json': json(config),
+    'model.safetensors.index.json': json(shardIndex(plan)),
+  };
   const warnings = [...plan.warnings];
-  if (vocabulary === null) return { files, warnings: [...warnings, 'The file has no tokenizer: prompts must be token ids.'] };
+  if (vocabulary === null)
+    return { files, warnings: [...warnings, 'The file has no tokenizer: prompts must be token ids.'] };
   files['generation_config.json'] = json(generationConfig(vocabulary));
   const chatTemplate = textOf(metadata, 'tokenizer.chat_template');
   try {

@@ -24,7 +24,11 @@ const ORIGINAL_CONTEXTS: readonly number[] = [8192, 4096, 2048, 16_384, 32_768];
 /** The converter computes a factor in about ten float32 steps of 6e-8 each; a wrong parameter is off by percents. */
 const RELATIVE_TOLERANCE = 4e-6;
 
-export function readRopeScaling(header: GgufHeader, architecture: Architecture, handle: FileHandle): RopeScaling | null {
+export function readRopeScaling(
+  header: GgufHeader,
+  architecture: Architecture,
+  handle: FileHandle,
+): RopeScaling | null {
   const { metadata, tensors, path } = header;
   const frequencies = tensors.find(({ name }) => name === ROPE_FREQUENCIES);
   const type = textOf(metadata, `${architecture.name}.rope.scaling.type`) ?? 'none';
@@ -32,14 +36,21 @@ export function readRopeScaling(header: GgufHeader, architecture: Architecture, 
   if (type === 'none') return null;
   const factor = numberOf(metadata, `${architecture.name}.rope.scaling.factor`);
   if (type === 'linear' && factor !== null && factor > 0) return { rope_type: 'linear', factor };
-  throw new AppError('model-unsupported', `${path}: the rotary scaling ${type} (factor ${factor ?? 'unknown'}) has no proven equal in MLX.`, {
-    hint: 'Compare only engines that read GGUF for this model.',
-  });
+  throw new AppError(
+    'model-unsupported',
+    `${path}: the rotary scaling ${type} (factor ${factor ?? 'unknown'}) has no proven equal in MLX.`,
+    {
+      hint: 'Compare only engines that read GGUF for this model.',
+    },
+  );
 }
 
 function readFactors(path: string, tensor: GgufTensor, handle: FileHandle): Float32Array {
   if (tensor.type.name !== 'F32' || tensor.byteLength > 1 << 16) {
-    throw new AppError('model-unsupported', `${path}: ${tensor.name} is ${tensor.type.name} with ${tensor.columns} values; a short F32 vector is expected.`);
+    throw new AppError(
+      'model-unsupported',
+      `${path}: ${tensor.name} is ${tensor.type.name} with ${tensor.columns} values; a short F32 vector is expected.`,
+    );
   }
   const bytes = alignedBuffer(tensor.byteLength);
   readFully(handle, bytes, { position: tensor.offset, length: tensor.byteLength });
@@ -47,12 +58,18 @@ function readFactors(path: string, tensor: GgufTensor, handle: FileHandle): Floa
 }
 
 /** Tries the few known parameter sets; every factor must come out as stored. */
-function llama3Scaling({ metadata, path }: GgufHeader, { name, headSize, ropeBase }: Architecture, stored: Float32Array): RopeScaling {
+function llama3Scaling(
+  { metadata, path }: GgufHeader,
+  { name, headSize, ropeBase }: Architecture,
+  stored: Float32Array,
+): RopeScaling {
   const factor = Math.max(...stored);
   const declared = numberOf(metadata, `${name}.rope.scaling.original_context_length`);
   for (const original of declared === null ? ORIGINAL_CONTEXTS : [declared]) {
     const expected = llama3Factors({ headSize, ropeBase, factor, original });
-    const equal = stored.length === expected.length && expected.every((value, i) => Math.abs((stored[i] as number) / value - 1) < RELATIVE_TOLERANCE);
+    const equal =
+      stored.length === expected.length &&
+      expected.every((value, i) => Math.abs((stored[i] as number) / value - 1) < RELATIVE_TOLERANCE);
     if (equal) {
       return {
         rope_type: 'llama3',
@@ -63,13 +80,27 @@ function llama3Scaling({ metadata, path }: GgufHeader, { name, headSize, ropeBas
       };
     }
   }
-  throw new AppError('model-unsupported', `${path}: the ${stored.length} rotary factors (up to ${factor}) are not those of Llama 3 with any known parameters.`, {
-    hint: 'Compare only engines that read GGUF for this model.',
-  });
+  throw new AppError(
+    'model-unsupported',
+    `${path}: the ${stored.length} rotary factors (up to ${factor}) are not those of Llama 3 with any known parameters.`,
+    {
+      hint: 'Compare only engines that read GGUF for this model.',
+    },
+  );
 }
 
 /** The formula of Hugging Face's `_compute_llama3_parameters`, as divisors of the frequencies. */
-export function llama3Factors({ headSize, ropeBase, factor, original }: { headSize: number; ropeBase: number; factor: number; original: number }): number[] {
+export function llama3Factors({
+  headSize,
+  ropeBase,
+  factor,
+  original,
+}: {
+  headSize: number;
+  ropeBase: number;
+  factor: number;
+  original: number;
+}): number[] {
   const longest = original / LOW_FREQUENCY_FACTOR;
   const shortest = original / HIGH_FREQUENCY_FACTOR;
   return Array.from({ length: headSize / 2 }, (_, i) => {

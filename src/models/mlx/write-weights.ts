@@ -39,7 +39,11 @@ export async function writeWeights({ source, plan, folder, scales, onChunk, sign
   }
 }
 
-function writeChunk(file: FileHandle, { tensor, conversion, outputs }: PlannedTensor, { chunk, converter }: { chunk: RowChunk; converter: ChunkConverter }): void {
+function writeChunk(
+  file: FileHandle,
+  { tensor, conversion, outputs }: PlannedTensor,
+  { chunk, converter }: { chunk: RowChunk; converter: ChunkConverter },
+): void {
   const [first, scales, biases] = outputs as readonly [PlacedOutput, PlacedOutput?, PlacedOutput?];
   if (conversion.kind === 'copy') {
     writeFully(file, chunk.bytes, first.offset + chunk.firstRow * tensor.rowBytes);
@@ -60,11 +64,14 @@ function narrow(bytes: Uint8Array, dtype: 'F16' | 'BF16'): Uint8Array {
   const count = bytes.byteLength / 4;
   const floats = new Float32Array(bytes.buffer, bytes.byteOffset, count);
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, count);
-  const halves = dtype === 'F16' ? Uint16Array.from(floats, floatToHalf) : Uint16Array.from(words, (word) => word >>> 16);
+  const halves =
+    dtype === 'F16' ? Uint16Array.from(floats, floatToHalf) : Uint16Array.from(words, (word) => word >>> 16);
   return new Uint8Array(halves.buffer);
 }
 
-type Affine = Pick<PlannedTensor, 'tensor'> & { readonly conversion: Extract<PlannedTensor['conversion'], { kind: 'affine' }> };
+type Affine = Pick<PlannedTensor, 'tensor'> & {
+  readonly conversion: Extract<PlannedTensor['conversion'], { kind: 'affine' }>;
+};
 
 /** Owns the output buffers, which grow to the largest chunk and are used again. */
 class ChunkConverter {
@@ -80,16 +87,26 @@ class ChunkConverter {
     this.scaleBytes = dtype === 'f32' ? 4 : 2;
   }
 
-  convert(bytes: Uint8Array, { tensor, conversion }: Affine): { codes: Uint8Array; scales: Uint8Array; biases: Uint8Array } {
+  convert(
+    bytes: Uint8Array,
+    { tensor, conversion }: Affine,
+  ): { codes: Uint8Array; scales: Uint8Array; biases: Uint8Array } {
     const { format } = conversion;
     const blocks = bytes.byteLength / format.blockBytes;
     const codeBytes = (blocks * GROUP_SIZE * format.bits) / 8;
     const scaleBytes = blocks * this.scaleBytes;
     this.#reserve(codeBytes, scaleBytes);
     format.packCodes(bytes, new Int32Array(this.#codes.buffer, 0, codeBytes / 4), blocks);
-    const fault = this.#writer(tensor.source.type.name, conversion)(bytes, blocks, { scales: this.#view(this.#scales, blocks), biases: this.#view(this.#biases, blocks) });
+    const fault = this.#writer(tensor.source.type.name, conversion)(bytes, blocks, {
+      scales: this.#view(this.#scales, blocks),
+      biases: this.#view(this.#biases, blocks),
+    });
     if (fault !== null) throw scaleError(fault, tensor.source.name);
-    return { codes: this.#codes.subarray(0, codeBytes), scales: this.#scales.subarray(0, scaleBytes), biases: this.#biases.subarray(0, scaleBytes) };
+    return {
+      codes: this.#codes.subarray(0, codeBytes),
+      scales: this.#scales.subarray(0, scaleBytes),
+      biases: this.#biases.subarray(0, scaleBytes),
+    };
   }
 
   #view({ buffer }: Uint8Array<ArrayBuffer>, count: number): Float32Array | Uint16Array {
@@ -114,9 +131,13 @@ class ChunkConverter {
 
 function scaleError(fault: ScaleFault, tensor: string): AppError {
   if (fault === 'infinite-scale') {
-    return new AppError('model-invalid', `Tensor ${tensor} has an infinite scale: the model is damaged, and MLX would compute NaN where llama.cpp computes infinity.`, {
-      hint: 'Download or convert the model again.',
-    });
+    return new AppError(
+      'model-invalid',
+      `Tensor ${tensor} has an infinite scale: the model is damaged, and MLX would compute NaN where llama.cpp computes infinity.`,
+      {
+        hint: 'Download or convert the model again.',
+      },
+    );
   }
   return new AppError('conversion-failed', `Tensor ${tensor} has a scale so large that its zero point overflows f16.`, {
     hint: 'Convert with f32 scales instead.',

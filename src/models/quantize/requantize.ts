@@ -33,19 +33,34 @@ export interface RequantizeResult {
 }
 
 /** Overwrites `outPath` only when complete. Rejects with `conversion-failed` when there is nothing to requantise. */
-export async function requantizeToQ4_0(inPath: string, outPath: string, options: RequantizeOptions = {}): Promise<RequantizeResult> {
+export async function requantizeToQ4_0(
+  inPath: string,
+  outPath: string,
+  options: RequantizeOptions = {},
+): Promise<RequantizeResult> {
   if (resolve(inPath) === resolve(outPath)) {
-    throw new AppError('conversion-failed', `Input and output are the same file: ${inPath}.`, { hint: 'Choose another output.' });
+    throw new AppError('conversion-failed', `Input and output are the same file: ${inPath}.`, {
+      hint: 'Choose another output.',
+    });
   }
   const header = await readGgufHeader(inPath);
   const requantizedTensorCount = header.tensors.filter(isQ4_1).length;
   if (requantizedTensorCount === 0) {
-    throw new AppError('conversion-failed', `${inPath} has no Q4_1 tensor: nothing to requantise.`, { hint: 'Use the model as it is.' });
+    throw new AppError('conversion-failed', `${inPath} has no Q4_1 tensor: nothing to requantise.`, {
+      hint: 'Use the model as it is.',
+    });
   }
   const source = await open(inPath, 'r');
   try {
-    const outputBytes = await writeThenRename(resolve(outPath), (temporary) => write(header, { source, temporary, options }));
-    return { path: resolve(outPath), requantizedTensorCount, copiedTensorCount: header.tensors.length - requantizedTensorCount, outputBytes };
+    const outputBytes = await writeThenRename(resolve(outPath), (temporary) =>
+      write(header, { source, temporary, options }),
+    );
+    return {
+      path: resolve(outPath),
+      requantizedTensorCount,
+      copiedTensorCount: header.tensors.length - requantizedTensorCount,
+      outputBytes,
+    };
   } catch (error) {
     if (error instanceof AppError || options.signal?.aborted === true) throw error;
     throw new AppError('conversion-failed', `Requantising ${inPath} to ${outPath} failed: ${messageOf(error)}.`, {
@@ -61,8 +76,15 @@ function isQ4_1({ type }: GgufTensor): boolean {
   return type.name === 'Q4_1';
 }
 
-async function write(header: GgufHeader, { source, temporary, options }: { source: FileHandle; temporary: string; options: RequantizeOptions }): Promise<number> {
-  const plans = header.tensors.map((tensor) => ({ name: tensor.name, dimensions: tensor.dimensions, type: isQ4_1(tensor) ? Q4_0 : tensor.type }));
+async function write(
+  header: GgufHeader,
+  { source, temporary, options }: { source: FileHandle; temporary: string; options: RequantizeOptions },
+): Promise<number> {
+  const plans = header.tensors.map((tensor) => ({
+    name: tensor.name,
+    dimensions: tensor.dimensions,
+    type: isQ4_1(tensor) ? Q4_0 : tensor.type,
+  }));
   const layout = layoutGguf(patchedMetadata(header, source), plans, header.alignment);
   const target = await open(temporary, 'wx');
   try {
@@ -109,10 +131,16 @@ function requantizeBlocks({ type }: GgufTensor, bytes: Uint8Array): Uint8Array {
 }
 
 /** The metadata as it lies in the file, byte for byte, but for general.file_type. */
-function patchedMetadata({ path, metadata, metadataRange, valueOffsets }: GgufHeader, source: FileHandle): EncodedMetadata {
+function patchedMetadata(
+  { path, metadata, metadataRange, valueOffsets }: GgufHeader,
+  source: FileHandle,
+): EncodedMetadata {
   const length = metadataRange.end - metadataRange.start;
   if (length > METADATA_BYTES_MAX) {
-    throw new AppError('model-unsupported', `${path} has ${length} bytes of metadata; up to ${METADATA_BYTES_MAX} are handled.`);
+    throw new AppError(
+      'model-unsupported',
+      `${path} has ${length} bytes of metadata; up to ${METADATA_BYTES_MAX} are handled.`,
+    );
   }
   const bytes = alignedBuffer(length);
   readFully(source, bytes, { position: metadataRange.start, length });
@@ -122,7 +150,9 @@ function patchedMetadata({ path, metadata, metadataRange, valueOffsets }: GgufHe
     return { count: metadata.size + added.count, bytes: Buffer.concat([bytes, added.bytes]) };
   }
   if (metadata.get('general.file_type')?.type !== 'u32') {
-    throw new AppError('model-invalid', `${path}: general.file_type is not a u32.`, { hint: 'Download or convert the model again.' });
+    throw new AppError('model-invalid', `${path}: general.file_type is not a u32.`, {
+      hint: 'Download or convert the model again.',
+    });
   }
   new DataView(bytes.buffer).setUint32(fileType - metadataRange.start, FILE_TYPE_Q4_0, true);
   return { count: metadata.size, bytes };

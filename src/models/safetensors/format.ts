@@ -2,7 +2,21 @@
 
 /** Types that MLX writes and reads, with their bytes a value. */
 export const DTYPE_BYTES = {
-  BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, U16: 2, I16: 2, F16: 2, BF16: 2, U32: 4, I32: 4, F32: 4, U64: 8, I64: 8, F64: 8,
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
 } as const;
 
 export type Dtype = keyof typeof DTYPE_BYTES;
@@ -30,7 +44,10 @@ export interface SafetensorsLayout {
 }
 
 /** Tensors lie in the given order without gaps, as the format demands. */
-export function layoutSafetensors(plans: readonly TensorPlan[], metadata: Readonly<Record<string, string>>): SafetensorsLayout {
+export function layoutSafetensors(
+  plans: readonly TensorPlan[],
+  metadata: Readonly<Record<string, string>>,
+): SafetensorsLayout {
   const entries: Record<string, unknown> = { __metadata__: metadata };
   const relative: number[] = [];
   let end = 0;

@@ -26,7 +26,10 @@ export async function readSafetensorsHeader(path: string): Promise<readonly Safe
 
 async function readJson(path: string): Promise<{ json: string; dataOffset: number; fileBytes: number }> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The file ${path} cannot be opened.`, { hint: 'Check the path and its permissions.', cause });
+    throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
+      hint: 'Check the path and its permissions.',
+      cause,
+    });
   });
   try {
     const fileBytes = (await handle.stat()).size;
@@ -34,9 +37,11 @@ async function readJson(path: string): Promise<{ json: string; dataOffset: numbe
     const lengthBytes = Buffer.alloc(8);
     readFully(handle, lengthBytes, { position: 0, length: 8 });
     const length = lengthBytes.readBigUInt64LE();
-    if (length > BigInt(HEADER_BYTES_MAX)) throw invalid(path, `its header claims ${length} bytes, ${HEADER_BYTES_MAX} are allowed`);
+    if (length > BigInt(HEADER_BYTES_MAX))
+      throw invalid(path, `its header claims ${length} bytes, ${HEADER_BYTES_MAX} are allowed`);
     const headerBytes = Number(length);
-    if (8 + headerBytes > fileBytes) throw invalid(path, `its header needs ${headerBytes} bytes, ${8 + headerBytes - fileBytes} are missing`);
+    if (8 + headerBytes > fileBytes)
+      throw invalid(path, `its header needs ${headerBytes} bytes, ${8 + headerBytes - fileBytes} are missing`);
     const bytes = Buffer.alloc(headerBytes);
     readFully(handle, bytes, { position: 8, length: headerBytes });
     return { json: bytes.toString('utf8'), dataOffset: 8 + headerBytes, fileBytes };
@@ -50,11 +55,15 @@ function parseEntries(path: string, json: string): [string, Record<string, unkno
   try {
     parsed = JSON.parse(json);
   } catch (cause) {
-    throw new AppError('model-invalid', `${path} is not a usable safetensors file: its header is not JSON.`, { hint: 'Download or convert the model again.', cause });
+    throw new AppError('model-invalid', `${path} is not a usable safetensors file: its header is not JSON.`, {
+      hint: 'Download or convert the model again.',
+      cause,
+    });
   }
   if (!isRecord(parsed)) throw invalid(path, 'its header is not an object');
   const entries = Object.entries(parsed).filter(([name]) => name !== '__metadata__');
-  if (entries.length > TENSOR_COUNT_MAX) throw invalid(path, `it lists ${entries.length} tensors, ${TENSOR_COUNT_MAX} are allowed`);
+  if (entries.length > TENSOR_COUNT_MAX)
+    throw invalid(path, `it lists ${entries.length} tensors, ${TENSOR_COUNT_MAX} are allowed`);
   return entries.map(([name, entry]) => {
     if (!isRecord(entry)) throw invalid(path, `the entry of ${name} is not an object`);
     return [name, entry];
@@ -67,16 +76,27 @@ interface Place {
   readonly fileBytes: number;
 }
 
-function readEntry(name: string, entry: Record<string, unknown>, { path, dataOffset, fileBytes }: Place): SafetensorsTensor {
+function readEntry(
+  name: string,
+  entry: Record<string, unknown>,
+  { path, dataOffset, fileBytes }: Place,
+): SafetensorsTensor {
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isDtype(dtype)) throw invalid(path, `${name} has the unknown dtype ${JSON.stringify(dtype)}`);
-  if (!isCounts(shape) || shape.length > DIMENSION_COUNT_MAX) throw invalid(path, `${name} has the shape ${JSON.stringify(shape)}`);
-  if (!isCounts(offsets) || offsets.length !== 2) throw invalid(path, `${name} has the offsets ${JSON.stringify(offsets)}`);
+  if (!isCounts(shape) || shape.length > DIMENSION_COUNT_MAX)
+    throw invalid(path, `${name} has the shape ${JSON.stringify(shape)}`);
+  if (!isCounts(offsets) || offsets.length !== 2)
+    throw invalid(path, `${name} has the offsets ${JSON.stringify(offsets)}`);
   const [start, end] = offsets as [number, number];
   const byteLength = planBytes({ name, dtype, shape });
-  if (end - start !== byteLength) throw invalid(path, `${name} occupies ${end - start} bytes, its shape and dtype need ${byteLength}`);
+  if (end - start !== byteLength)
+    throw invalid(path, `${name} occupies ${end - start} bytes, its shape and dtype need ${byteLength}`);
   const missing = dataOffset + end - fileBytes;
-  if (missing > 0) throw invalid(path, `it is incomplete: ${name} ends at byte ${dataOffset + end} of ${fileBytes}, ${missing} bytes are missing`);
+  if (missing > 0)
+    throw invalid(
+      path,
+      `it is incomplete: ${name} ends at byte ${dataOffset + end} of ${fileBytes}, ${missing} bytes are missing`,
+    );
   return { name, dtype, shape, offset: dataOffset + start, byteLength };
 }
 
@@ -89,5 +109,7 @@ function isCounts(value: unknown): value is number[] {
 }
 
 function invalid(path: string, reason: string): AppError {
-  return new AppError('model-invalid', `${path} is not a usable safetensors file: ${reason}.`, { hint: 'Download or convert the model again.' });
+  return new AppError('model-invalid', `${path} is not a usable safetensors file: ${reason}.`, {
+    hint: 'Download or convert the model again.',
+  });
 }

@@ -1,6 +1,7 @@
 /** One pip call in a child process: an argument array, no shell, no build scripts of packages. */
 import { spawn } from 'node:child_process';
 import { AppError, messageOf } from '../../core/errors.ts';
+import { pipStep } from '../../platform/environments/pip-progress.ts';
 
 /** A model of 98 MB at 1 Mbit/s takes 13 minutes; an hour means that nothing is coming. */
 const TIMEOUT_MS = 60 * 60 * 1000;
@@ -21,13 +22,28 @@ export interface PipRequest {
 export async function runPip({ requirement, target, options }: PipRequest): Promise<void> {
   const python = options.python ?? (process.platform === 'win32' ? 'python' : 'python3');
   const args = [
-    '-m', 'pip', 'install', '--target', target, '--no-deps', '--no-compile', '--only-binary', ':all:',
-    '--no-input', '--disable-pip-version-check', '--progress-bar', 'off', requirement,
+    '-m',
+    'pip',
+    'install',
+    '--target',
+    target,
+    '--no-deps',
+    '--no-compile',
+    '--only-binary',
+    ':all:',
+    '--no-input',
+    '--disable-pip-version-check',
+    '--progress-bar',
+    'off',
+    requirement,
   ];
   const { code, lines, spawnError } = await run(python, args, options);
   options.signal?.throwIfAborted();
   if (code === 0) return;
-  const reason = spawnError === null ? `exit code ${code ?? 'none: killed or timed out'}\n${lines.join('\n')}` : messageOf(spawnError);
+  const reason =
+    spawnError === null
+      ? `exit code ${code ?? 'none: killed or timed out'}\n${lines.join('\n')}`
+      : messageOf(spawnError);
   throw new AppError('model-not-found', `${requirement} could not be downloaded with ${python} -m pip: ${reason}`, {
     hint: 'Check the network and that this Python has pip, or give the path of a .gguf file that you have.',
     context: { command: [python, ...args] },
@@ -51,7 +67,8 @@ function run(python: string, args: readonly string[], { onProgress, signal }: Pi
     const onText = (text: string): void => {
       for (const line of text.split(/\r?\n/).filter((part) => part.trim() !== '')) {
         lines.push(line.slice(0, 500));
-        onProgress?.(line);
+        const step = pipStep(line);
+        if (step !== null) onProgress?.(step);
       }
       lines.splice(0, Math.max(0, lines.length - TAIL_LINES));
     };

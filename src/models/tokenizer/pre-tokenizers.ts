@@ -36,7 +36,8 @@ const QWEN2: PreTokenizer = { patterns: [NUMBERS_OF_1], ignoreMerges: false, nor
 const DEFAULT: PreTokenizer = {
   ...PLAIN,
   patterns: [String.raw`[\p{P}\$\+<=>\^~\|]+`, GPT2, String.raw`\p{N}+`, '[0-9][0-9][0-9]'],
-  warning: 'The file names no particular pre-tokenizer; llama.cpp falls back to a general one, and so do we. The original tokenizer may differ.',
+  warning:
+    'The file names no particular pre-tokenizer; llama.cpp falls back to a general one, and so do we. The original tokenizer may differ.',
 };
 
 const BY_NAME: Readonly<Record<string, PreTokenizer>> = {
@@ -60,5 +61,10 @@ const BY_NAME: Readonly<Record<string, PreTokenizer>> = {
 export function preTokenizer(name: string | null): PreTokenizer {
   if (name === null) return DEFAULT;
   const known = Object.hasOwn(BY_NAME, name) ? BY_NAME[name] : undefined;
-  return known ?? { ...GPT2_ALONE, warning: `The pre-tokenizer ${name} is not known to this program; token ids of text may differ from the model's own.` };
+  return (
+    known ?? {
+      ...GPT2_ALONE,
+      warning: `The pre-tokenizer ${name} is not known to this program; token ids of text may differ from the model's own.`,
+    }
+  );
 }

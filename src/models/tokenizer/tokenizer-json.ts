@@ -36,9 +36,13 @@ export interface RebuiltTokenizer {
 export function rebuildTokenizer(vocabulary: Vocabulary): RebuiltTokenizer {
   if (vocabulary.model === 'gpt2') return byteLevelBpe(vocabulary);
   if (vocabulary.model === 'llama') return sentencePiece(vocabulary);
-  throw new AppError('model-unsupported', `The tokenizer model ${vocabulary.model} cannot be rebuilt; gpt2 and llama can.`, {
-    hint: 'Use a model with one of these tokenizers.',
-  });
+  throw new AppError(
+    'model-unsupported',
+    `The tokenizer model ${vocabulary.model} cannot be rebuilt; gpt2 and llama can.`,
+    {
+      hint: 'Use a model with one of these tokenizers.',
+    },
+  );
 }
 
 function byteLevelBpe(vocabulary: Vocabulary): RebuiltTokenizer {
@@ -59,7 +63,10 @@ function byteLevelBpe(vocabulary: Vocabulary): RebuiltTokenizer {
       ignore_merges: pre.ignoreMerges,
       vocab: vocabularyMap(vocabulary),
       // A pair is split at the first space after the first character: a token may itself be a space-like character.
-      merges: vocabulary.merges.map((merge) => [merge.slice(0, merge.indexOf(' ', 1)), merge.slice(merge.indexOf(' ', 1) + 1)]),
+      merges: vocabulary.merges.map((merge) => [
+        merge.slice(0, merge.indexOf(' ', 1)),
+        merge.slice(merge.indexOf(' ', 1) + 1),
+      ]),
     },
   };
   return { tokenizerJson, warning: pre.warning ?? null };
@@ -68,7 +75,12 @@ function byteLevelBpe(vocabulary: Vocabulary): RebuiltTokenizer {
 const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true } as const;
 
 function splits({ patterns }: PreTokenizer): unknown[] {
-  return patterns.map((pattern) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false }));
+  return patterns.map((pattern) => ({
+    type: 'Split',
+    pattern: { Regex: pattern },
+    behavior: 'Isolated',
+    invert: false,
+  }));
 }
 
 /** Llama 2's own layout: spaces become a visible mark, the text gets one in front, and decoding takes it off again. */
@@ -83,7 +95,12 @@ function sentencePiece(vocabulary: Vocabulary): RebuiltTokenizer {
     pre_tokenizer: null,
     decoder: {
       type: 'Sequence',
-      decoders: [{ type: 'Replace', pattern: { String: mark }, content: ' ' }, { type: 'ByteFallback' }, { type: 'Fuse' }, ...strip],
+      decoders: [
+        { type: 'Replace', pattern: { String: mark }, content: ' ' },
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        ...strip,
+      ],
     },
     model: {
       type: 'BPE',
@@ -98,13 +115,25 @@ function sentencePiece(vocabulary: Vocabulary): RebuiltTokenizer {
       merges: sentencePieceMerges(vocabulary),
     },
   };
-  return { tokenizerJson, warning: vocabulary.scores === null ? 'The file has no token scores: token ids of text may differ from the model\'s own.' : null };
+  return {
+    tokenizerJson,
+    warning:
+      vocabulary.scores === null
+        ? "The file has no token scores: token ids of text may differ from the model's own."
+        : null,
+  };
 }
 
 type Shell = Pick<TokenizerJson, 'version' | 'truncation' | 'padding' | 'added_tokens' | 'post_processor'>;
 
 function shell(vocabulary: Vocabulary): Shell {
-  return { version: '1.0', truncation: null, padding: null, added_tokens: addedTokens(vocabulary), post_processor: postProcessor(vocabulary) };
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: addedTokens(vocabulary),
+    post_processor: postProcessor(vocabulary),
+  };
 }
 
 function vocabularyMap({ tokens }: Vocabulary): Record<string, number> {
@@ -147,7 +176,12 @@ export function tokenizerConfig(vocabulary: Vocabulary, chatTemplate: string | n
     add_prefix_space: false,
     clean_up_tokenization_spaces: false,
     model_max_length: 1_000_000_000,
-    ...specialTexts({ bos_token: text(vocabulary.bosTokenId), eos_token: text(vocabulary.eosTokenId), unk_token: text(vocabulary.unknownTokenId), pad_token: text(vocabulary.paddingTokenId) }),
+    ...specialTexts({
+      bos_token: text(vocabulary.bosTokenId),
+      eos_token: text(vocabulary.eosTokenId),
+      unk_token: text(vocabulary.unknownTokenId),
+      pad_token: text(vocabulary.paddingTokenId),
+    }),
     ...(chatTemplate === null ? {} : { chat_template: chatTemplate }),
   };
 }

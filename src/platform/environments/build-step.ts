@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { runCommand } from '../process/run-command.ts';
 import { explainFailure } from './install-failure.ts';
+import { pipStep } from './pip-progress.ts';
 import { installerEnvironment } from './installer-environment.ts';
 
 /** 100 MB over a slow line (1 Mbit/s) take 14 minutes; an installer that needs longer hangs. */
@@ -30,7 +31,10 @@ export async function runStep(context: BuildContext, step: BuildStep): Promise<s
       timeoutMs: STEP_TIMEOUT_MS,
       env: installerEnvironment(process.env),
       cwd: step.cwd ?? root,
-      onLine: (line) => onProgress(`${title}: ${line.trim()}`),
+      onLine: (line) => {
+        const said = pipStep(line);
+        if (said !== null) onProgress(`${title}: ${said}`);
+      },
       ...(signal === undefined ? {} : { signal }),
     });
     if (result.code === 0) return result.stdout;

@@ -64,7 +64,7 @@ export async function targetOf(definition: Definition, { binaries }: Place): Pro
   }
   if (binaries === null) {
     const reason = `${definition.title} has no binary for ${process.platform}-${process.arch}`;
-    return { state: 'impossible', reason, nextStep: 'Leave this engine out with --engines.' };
+    return { state: 'impossible', reason, nextStep: 'Leave this engine out with --engine.' };
   }
   return { state: 'possible', build: (context) => buildNode(context, definition, { binaries, npmCli }) };
 }

@@ -1,5 +1,7 @@
 /** The lower half of the page: why the numbers can be believed, and under which conditions they were taken. */
 import type { EngineFacts, GateEvent, ModelFacts } from '../../core/record.ts';
+import { LATENCY_CAPTION, LATENCY_HEAD } from '../latency.ts';
+import type { LatencyRow } from '../latency.ts';
 import { bytes, count, excess, percent } from '../numbers.ts';
 import type { ReportView } from '../view.ts';
 import { gateQuestions, metricWords, type Tone } from '../words.ts';
@@ -21,6 +23,17 @@ export function certificate(view: ReportView): Markup {
     }),
     arithmetic(view),
   );
+}
+
+/** The difference between the two views is what binding, transport and streaming cost. */
+export function latency(rows: readonly LatencyRow[]): Markup | null {
+  if (rows.length === 0) return null;
+  return section('Latency, two views', table({
+    caption: LATENCY_CAPTION,
+    head: ['Engine', 'Prompt', ...LATENCY_HEAD, 'Requests'],
+    wordColumns: [0, 1],
+    rows: rows.map(({ engine, prompt, cells, requestCount }) => [engine, prompt, ...cells, requestCount]),
+  }));
 }
 
 function modelRow(model: ModelFacts): (Markup | string)[] {

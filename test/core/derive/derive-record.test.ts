@@ -73,6 +73,7 @@ describe('a complete run', () => {
     );
     expect(record.verdict.caveats).toMatchInlineSnapshot(`
       [
+        "A model of 135 million parameters does not predict a larger one. Measure yours: runoff run --model FILE.gguf.",
         "Looks were planned after 6, 8 and 12 blocks; the run was tested after 12.",
         "Load times are from a warm page cache.",
       ]

@@ -13,14 +13,18 @@ describe('fingerprints', async () => {
   for (const architecture of ['llama', 'qwen2', 'qwen3'] as const) {
     it(`are those that numpy computed from the specification: ${architecture}`, async () => {
       const { fingerprint, tensors } = await fingerprintGguf(fixturePath(`tiny-${architecture}.gguf`));
-      expect(Object.fromEntries(tensors.map(({ name, sha256 }) => [name, sha256]))).toEqual(tinyModels[architecture].tensors);
+      expect(Object.fromEntries(tensors.map(({ name, sha256 }) => [name, sha256]))).toEqual(
+        tinyModels[architecture].tensors,
+      );
       expect(fingerprint).toBe(tinyModels[architecture].fingerprint);
     });
   }
 
   it('change when two values of one row swap places', async () => {
     const path = join(folder, 'swapped.gguf');
-    const tensor = (await readGgufHeader(fixturePath('tiny-llama.gguf'))).tensors.find(({ name }) => name === 'blk.0.attn_norm.weight')!;
+    const tensor = (await readGgufHeader(fixturePath('tiny-llama.gguf'))).tensors.find(
+      ({ name }) => name === 'blk.0.attn_norm.weight',
+    )!;
     await patched(fixturePath('tiny-llama.gguf'), path, (bytes) => {
       const first = bytes.readUInt32LE(tensor.offset);
       bytes.writeUInt32LE(bytes.readUInt32LE(tensor.offset + 4), tensor.offset);
@@ -50,15 +54,21 @@ describe('fingerprints', async () => {
 
   it('report progress to the end and stop when asked to', async () => {
     const seen: number[] = [];
-    await fingerprintGguf(fixturePath('tiny-llama.gguf'), { onProgress: ({ doneBytes, totalBytes }) => seen.push(doneBytes / totalBytes) });
+    await fingerprintGguf(fixturePath('tiny-llama.gguf'), {
+      onProgress: ({ doneBytes, totalBytes }) => seen.push(doneBytes / totalBytes),
+    });
     expect(seen.at(-1)).toBe(1);
-    await expect(fingerprintGguf(fixturePath('tiny-llama.gguf'), { signal: AbortSignal.abort() })).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(
+      fingerprintGguf(fixturePath('tiny-llama.gguf'), { signal: AbortSignal.abort() }),
+    ).rejects.toMatchObject({ name: 'AbortError' });
   });
 
   it('refuse an MLX folder that does not hold together', async () => {
     const good = join(folder, 'good');
     await repackToMlx(fixturePath('tiny-llama.gguf'), good, { scales: 'f32' });
-    const config = JSON.parse(await readFile(join(good, 'config.json'), 'utf8')) as { quantization: Record<string, unknown> };
+    const config = JSON.parse(await readFile(join(good, 'config.json'), 'utf8')) as {
+      quantization: Record<string, unknown>;
+    };
     const quantizations: Record<string, unknown> = {
       'no quantisation': null,
       'other bits': { ...config.quantization, 'model.embed_tokens': { group_size: 32, bits: 4 } },
@@ -93,9 +103,29 @@ describe('dequantizeAffine', () => {
     for (const bits of [2, 3, 4, 5, 6, 8]) {
       const values = Array.from({ length: 64 }, (_, i) => (i * 7) % (1 << bits));
       const stream = values.map((value) => value.toString(2).padStart(bits, '0').split('').reverse().join('')).join('');
-      const codes = Uint8Array.from({ length: stream.length / 8 }, (_, i) => parseInt(stream.slice(8 * i, 8 * i + 8).split('').reverse().join(''), 2));
+      const codes = Uint8Array.from({ length: stream.length / 8 }, (_, i) =>
+        parseInt(
+          stream
+            .slice(8 * i, 8 * i + 8)
+            .split('')
+            .reverse()
+            .join(''),
+          2,
+        ),
+      );
       const out = new Float32Array(64);
-      dequantizeAffine({ codes, scales: Float32Array.of(1, 2), biases: Float32Array.of(0, -1), rows: 1, columns: 64, bits, groupSize: 32 }, out);
+      dequantizeAffine(
+        {
+          codes,
+          scales: Float32Array.of(1, 2),
+          biases: Float32Array.of(0, -1),
+          rows: 1,
+          columns: 64,
+          bits,
+          groupSize: 32,
+        },
+        out,
+      );
       expect([bits, ...out]).toEqual([bits, ...values.map((value, i) => (i < 32 ? value : value * 2 - 1))]);
     }
   });
@@ -103,7 +133,18 @@ describe('dequantizeAffine', () => {
   it('rounds the product before it adds', () => {
     const out = new Float32Array(32);
     const scale = Math.fround(0.1);
-    dequantizeAffine({ codes: new Uint8Array(32).fill(253), scales: Float32Array.of(scale), biases: Float32Array.of(-25.3), rows: 1, columns: 32, bits: 8, groupSize: 32 }, out);
+    dequantizeAffine(
+      {
+        codes: new Uint8Array(32).fill(253),
+        scales: Float32Array.of(scale),
+        biases: Float32Array.of(-25.3),
+        rows: 1,
+        columns: 32,
+        bits: 8,
+        groupSize: 32,
+      },
+      out,
+    );
     expect(out[0]).toBe(Math.fround(Math.fround(253 * scale) + Math.fround(-25.3)));
   });
 });

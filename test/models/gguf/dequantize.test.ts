@@ -15,7 +15,8 @@ describe('dequantize', () => {
 
   it('names the formats that it knows when it is given another', () => {
     expect(canDequantize(tensorTypeNamed('Q6_K'))).toBe(false);
-    const call = (): void => dequantize(tensorTypeNamed('Q6_K'), new Uint8Array(210), { out: new Float32Array(256), values: 256 });
+    const call = (): void =>
+      dequantize(tensorTypeNamed('Q6_K'), new Uint8Array(210), { out: new Float32Array(256), values: 256 });
     expect(call).toThrow('Values in the format Q6_K cannot be read by this program.');
   });
 });

@@ -17,19 +17,44 @@ describe('readGgufHeader', async () => {
 
   it('reads a file that another program wrote', async () => {
     const header = await readGgufHeader(TINY);
-    expect({ version: header.version, alignment: header.alignment, tensorCount: header.tensors.length }).toEqual({ version: 3, alignment: 32, tensorCount: 11 });
+    expect({ version: header.version, alignment: header.alignment, tensorCount: header.tensors.length }).toEqual({
+      version: 3,
+      alignment: 32,
+      tensorCount: 11,
+    });
     expect(header.metadata.get('llama.rope.freq_base')).toEqual({ type: 'f32', value: 10_000 });
-    expect(header.metadata.get('tokenizer.ggml.merges')).toEqual({ type: 'array', itemType: 'string', items: ['t h', 'th e'] });
+    expect(header.metadata.get('tokenizer.ggml.merges')).toEqual({
+      type: 'array',
+      itemType: 'string',
+      items: ['t h', 'th e'],
+    });
     const { name, type, columns, rows, rowBytes, byteLength } = header.tensors[0]!;
-    expect({ name, type: type.name, columns, rows, rowBytes, byteLength }).toEqual({ name: 'token_embd.weight', type: 'Q8_0', columns: 64, rows: 40, rowBytes: 68, byteLength: 2720 });
+    expect({ name, type: type.name, columns, rows, rowBytes, byteLength }).toEqual({
+      name: 'token_embd.weight',
+      type: 'Q8_0',
+      columns: 64,
+      rows: 40,
+      rowBytes: 68,
+      byteLength: 2720,
+    });
   });
 
   it('gives back every kind of value that the writer wrote', async () => {
     const entries: [string, GgufValue][] = [
-      ['u8', { type: 'u8', value: 200 }], ['i8', { type: 'i8', value: -100 }], ['u16', { type: 'u16', value: 60_000 }], ['i16', { type: 'i16', value: -30_000 }],
-      ['u32', { type: 'u32', value: 4e9 }], ['i32', { type: 'i32', value: -2e9 }], ['f32', { type: 'f32', value: Math.fround(0.1) }], ['f64', { type: 'f64', value: 0.1 }],
-      ['u64', { type: 'u64', value: 2n ** 63n }], ['i64', { type: 'i64', value: -(2n ** 62n) }], ['bool', { type: 'bool', value: true }], ['string', { type: 'string', value: 'käse 🧀' }],
-      ['strings', { type: 'array', itemType: 'string', items: ['', 'a', '🧀'] }], ['bools', { type: 'array', itemType: 'bool', items: [true, false] }],
+      ['u8', { type: 'u8', value: 200 }],
+      ['i8', { type: 'i8', value: -100 }],
+      ['u16', { type: 'u16', value: 60_000 }],
+      ['i16', { type: 'i16', value: -30_000 }],
+      ['u32', { type: 'u32', value: 4e9 }],
+      ['i32', { type: 'i32', value: -2e9 }],
+      ['f32', { type: 'f32', value: Math.fround(0.1) }],
+      ['f64', { type: 'f64', value: 0.1 }],
+      ['u64', { type: 'u64', value: 2n ** 63n }],
+      ['i64', { type: 'i64', value: -(2n ** 62n) }],
+      ['bool', { type: 'bool', value: true }],
+      ['string', { type: 'string', value: 'käse 🧀' }],
+      ['strings', { type: 'array', itemType: 'string', items: ['', 'a', '🧀'] }],
+      ['bools', { type: 'array', itemType: 'bool', items: [true, false] }],
       ['longs', { type: 'array', itemType: 'i64', items: [-1n, 5n] }],
     ];
     await writeGguf(path, { metadata: new Map(entries), tensors: [] });
@@ -40,7 +65,9 @@ describe('readGgufHeader', async () => {
   it('says how many bytes a file lacks that was cut in half', async () => {
     await patched(TINY, path, (bytes) => bytes.subarray(0, bytes.length >> 1));
     const { code, message, hint } = await failure(readGgufHeader(path));
-    const [fileBytes, end] = [/it has (\d+) bytes/, /ends at byte (\d+)/].map((pattern) => Number(pattern.exec(message)?.[1]));
+    const [fileBytes, end] = [/it has (\d+) bytes/, /ends at byte (\d+)/].map((pattern) =>
+      Number(pattern.exec(message)?.[1]),
+    );
     expect(message).toContain(`${end! - fileBytes!} bytes are missing`);
     expect({ code, hint }).toEqual({ code: 'model-invalid', hint: 'Download or copy the model again.' });
   });
@@ -55,17 +82,24 @@ describe('readGgufHeader', async () => {
     'an absurd metadata count': (bytes) => void bytes.writeBigUInt64LE(2n ** 32n, 16),
     'an absurd key length': (bytes) => void bytes.writeBigUInt64LE(2n ** 31n, 24),
     'an unknown value type': (bytes) => void bytes.writeUInt32LE(77, bytes.indexOf('general.architecture') + 20),
-    'an absurd string length': (bytes) => void bytes.writeBigUInt64LE(2n ** 24n + 1n, bytes.indexOf('general.architecture') + 24),
-    'a string beyond the end': (bytes) => void bytes.writeBigUInt64LE(2n ** 23n, bytes.indexOf('general.architecture') + 24),
-    'an absurd array length': (bytes) => void bytes.writeBigUInt64LE(2n ** 30n, bytes.indexOf('tokenizer.ggml.merges') + 21 + 8),
-    'an array beyond the end': (bytes) => void bytes.writeBigUInt64LE(100_000n, bytes.indexOf('tokenizer.ggml.merges') + 21 + 8),
+    'an absurd string length': (bytes) =>
+      void bytes.writeBigUInt64LE(2n ** 24n + 1n, bytes.indexOf('general.architecture') + 24),
+    'a string beyond the end': (bytes) =>
+      void bytes.writeBigUInt64LE(2n ** 23n, bytes.indexOf('general.architecture') + 24),
+    'an absurd array length': (bytes) =>
+      void bytes.writeBigUInt64LE(2n ** 30n, bytes.indexOf('tokenizer.ggml.merges') + 21 + 8),
+    'an array beyond the end': (bytes) =>
+      void bytes.writeBigUInt64LE(100_000n, bytes.indexOf('tokenizer.ggml.merges') + 21 + 8),
     'five dimensions': (bytes) => void bytes.writeUInt32LE(5, bytes.indexOf('output_norm.weight') + 18),
     'an empty dimension': (bytes) => void bytes.writeBigUInt64LE(0n, bytes.indexOf('output_norm.weight') + 22),
     'an unknown tensor type': (bytes) => void bytes.writeUInt32LE(999, bytes.indexOf('output_norm.weight') + 30),
-    'rows that are no whole blocks': (bytes) => void bytes.writeBigUInt64LE(63n, bytes.indexOf('token_embd.weight') + 21),
+    'rows that are no whole blocks': (bytes) =>
+      void bytes.writeBigUInt64LE(63n, bytes.indexOf('token_embd.weight') + 21),
     'a misaligned tensor': (bytes) => void bytes.writeBigUInt64LE(33n, bytes.indexOf('output_norm.weight') + 34),
-    'an offset beyond the end': (bytes) => void bytes.writeBigUInt64LE(32_000_000n, bytes.indexOf('output_norm.weight') + 34),
-    'a shape beyond the end': (bytes) => void bytes.writeBigUInt64LE(2n ** 40n, bytes.indexOf('output_norm.weight') + 22),
+    'an offset beyond the end': (bytes) =>
+      void bytes.writeBigUInt64LE(32_000_000n, bytes.indexOf('output_norm.weight') + 34),
+    'a shape beyond the end': (bytes) =>
+      void bytes.writeBigUInt64LE(2n ** 40n, bytes.indexOf('output_norm.weight') + 22),
   };
 
   it('refuses damaged files with the reason', async () => {
@@ -85,18 +119,30 @@ describe('readGgufHeader', async () => {
   });
 
   it('says when there is no file', async () => {
-    expect(await failure(readGgufHeader(join(folder, 'absent.gguf')))).toMatchObject({ code: 'model-not-found', hint: 'Check the path and its permissions.' });
+    expect(await failure(readGgufHeader(join(folder, 'absent.gguf')))).toMatchObject({
+      code: 'model-not-found',
+      hint: 'Check the path and its permissions.',
+    });
   });
 
   it('answers any damage with an AppError, never with a crash', async () => {
     const original = await readGgufHeader(TINY);
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.record({ at: fc.integer({ min: 0, max: original.dataOffset - 1 }), byte: fc.integer({ min: 0, max: 255 }) }), { minLength: 1, maxLength: 6 }), async (changes) => {
-        await patched(TINY, path, (bytes) => {
-          for (const { at, byte } of changes) bytes[at] = byte;
-        });
-        await readGgufHeader(path).catch((error: unknown) => expect(error).toBeInstanceOf(AppError));
-      }),
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            at: fc.integer({ min: 0, max: original.dataOffset - 1 }),
+            byte: fc.integer({ min: 0, max: 255 }),
+          }),
+          { minLength: 1, maxLength: 6 },
+        ),
+        async (changes) => {
+          await patched(TINY, path, (bytes) => {
+            for (const { at, byte } of changes) bytes[at] = byte;
+          });
+          await readGgufHeader(path).catch((error: unknown) => expect(error).toBeInstanceOf(AppError));
+        },
+      ),
       { numRuns: 300 },
     );
   });

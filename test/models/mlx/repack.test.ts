@@ -29,7 +29,13 @@ describe('repackToMlx', async () => {
     const out = join(folder, 'config');
     await repackToMlx(fixturePath('tiny-qwen3.gguf'), out, { scales: 'f16' });
     expect(readdirSync(out).sort()).toEqual([
-      'config.json', 'generation_config.json', 'model.safetensors', 'model.safetensors.index.json', 'runoff.json', 'tokenizer.json', 'tokenizer_config.json',
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+      'model.safetensors.index.json',
+      'runoff.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
     ]);
     const config = JSON.parse(await readFile(join(out, 'config.json'), 'utf8')) as Record<string, unknown>;
     expect(config['quantization_config']).toEqual(config['quantization']);
@@ -131,9 +137,19 @@ describe('repackToMlx', async () => {
 
   it('keeps a norm in f32 and says so where f16 would change it', async () => {
     const path = join(folder, 'norm.gguf');
-    await writeModel(path, { tensors: { 'output_norm.weight': { type: 'F32', shape: [32], bytes: new Uint8Array(new Float32Array(32).fill(0.1).buffer) } } });
+    await writeModel(path, {
+      tensors: {
+        'output_norm.weight': {
+          type: 'F32',
+          shape: [32],
+          bytes: new Uint8Array(new Float32Array(32).fill(0.1).buffer),
+        },
+      },
+    });
     const { warnings } = await repackToMlx(path, join(folder, 'norm'), { scales: 'f16' });
-    expect(warnings[0]).toBe('model.norm.weight stays F32: its values are not exact in F16. MLX then computes in float32 from that layer on.');
+    expect(warnings[0]).toBe(
+      'model.norm.weight stays F32: its values are not exact in F16. MLX then computes in float32 from that layer on.',
+    );
     expect((await fingerprintMlx(join(folder, 'norm'))).fingerprint).toBe((await fingerprintGguf(path)).fingerprint);
   });
 
@@ -142,7 +158,12 @@ describe('repackToMlx', async () => {
     const out = join(folder, 'again');
     await writeModel(path);
     const reused = async (scales: 'f32' | 'f16'): Promise<boolean> => (await repackToMlx(path, out, { scales })).reused;
-    expect([await reused('f32'), await reused('f32'), await reused('f16'), await reused('f16')]).toEqual([false, true, false, true]);
+    expect([await reused('f32'), await reused('f32'), await reused('f16'), await reused('f16')]).toEqual([
+      false,
+      true,
+      false,
+      true,
+    ]);
     await utimes(path, 1, 1);
     expect([await reused('f16'), await reused('f16')]).toEqual([false, true]);
     await writeFile(join(out, 'config.json'), '{}');
@@ -166,14 +187,20 @@ describe('repackToMlx', async () => {
     const own = join(folder, 'own');
     await mkdir(own);
     const controller = new AbortController();
-    const aborted = repackToMlx(fixturePath('tiny-llama.gguf'), join(own, 'out'), { scales: 'f32', signal: controller.signal, onProgress: () => controller.abort() });
+    const aborted = repackToMlx(fixturePath('tiny-llama.gguf'), join(own, 'out'), {
+      scales: 'f32',
+      signal: controller.signal,
+      onProgress: () => controller.abort(),
+    });
     await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
     expect(readdirSync(own)).toEqual([]);
     const infinite = new Uint8Array(18 * 8);
     new DataView(infinite.buffer).setUint16(18, 0x7c00, true);
     const path = join(folder, 'infinite.gguf');
     await writeModel(path, { tensors: { 'token_embd.weight': { type: 'Q4_0', shape: [8, 32], bytes: infinite } } });
-    expect((await failure(repackToMlx(path, join(own, 'out'), { scales: 'f32' }))).message).toContain('Tensor token_embd.weight has an infinite scale');
+    expect((await failure(repackToMlx(path, join(own, 'out'), { scales: 'f32' }))).message).toContain(
+      'Tensor token_embd.weight has an infinite scale',
+    );
     expect(readdirSync(own)).toEqual([]);
   });
 
@@ -193,22 +220,38 @@ describe('repackToMlx', async () => {
   it('recognises Llama 3.2 rotary factors and refuses others', async () => {
     const factors = Float32Array.from(llama3Factors({ headSize: 16, ropeBase: 10_000, factor: 32, original: 8192 }));
     const path = join(folder, 'rope.gguf');
-    const write = (values: Float32Array): Promise<void> => writeModel(path, { tensors: { 'rope_freqs.weight': { type: 'F32', shape: [8], bytes: new Uint8Array(values.slice().buffer) } } });
+    const write = (values: Float32Array): Promise<void> =>
+      writeModel(path, {
+        tensors: { 'rope_freqs.weight': { type: 'F32', shape: [8], bytes: new Uint8Array(values.slice().buffer) } },
+      });
     await write(factors);
     await repackToMlx(path, join(folder, 'rope'), { scales: 'f32' });
     const config = JSON.parse(await readFile(join(folder, 'rope', 'config.json'), 'utf8')) as Record<string, unknown>;
-    expect(config['rope_scaling']).toEqual({ rope_type: 'llama3', factor: 32, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 });
+    expect(config['rope_scaling']).toEqual({
+      rope_type: 'llama3',
+      factor: 32,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    });
     await write(factors.map((value, i) => (i === 6 ? value * 1.001 : value)));
-    expect((await failure(repackToMlx(path, join(folder, 'rope-2'), { scales: 'f32' }))).code).toBe('model-unsupported');
+    expect((await failure(repackToMlx(path, join(folder, 'rope-2'), { scales: 'f32' }))).code).toBe(
+      'model-unsupported',
+    );
   });
 
   it('refuses what it cannot carry over faithfully, and says what comes nearest', async () => {
     const cases: Record<string, Parameters<typeof writeModel>[1]> = {
       'a K-quant': { tensors: { 'output.weight': { type: 'Q6_K', shape: [8, 256] } } },
       'another architecture': { architecture: 'gemma2' },
-      'experts': { metadata: { 'llama.expert_count': { type: 'u32', value: 8 } } },
+      experts: { metadata: { 'llama.expert_count': { type: 'u32', value: 8 } } },
       'partial rotation': { metadata: { 'llama.rope.dimension_count': { type: 'u32', value: 8 } } },
-      'yarn': { metadata: { 'llama.rope.scaling.type': { type: 'string', value: 'yarn' }, 'llama.rope.scaling.factor': { type: 'f32', value: 4 } } },
+      yarn: {
+        metadata: {
+          'llama.rope.scaling.type': { type: 'string', value: 'yarn' },
+          'llama.rope.scaling.factor': { type: 'f32', value: 4 },
+        },
+      },
       'an unknown tensor': { tensors: { 'blk.0.ssm_a.weight': { type: 'F32', shape: [4] } } },
       'a tensor named like a prototype': { tensors: { 'constructor.weight': { type: 'F32', shape: [4] } } },
       'a missing layer': { metadata: { 'llama.block_count': { type: 'u32', value: 2 } } },
@@ -257,10 +300,25 @@ async function tensorHashes(path: string): Promise<Record<string, string>> {
 /** Every matrix in one type, with bytes that differ everywhere and finite scales. */
 function matricesOf(type: string): Record<string, { type: string; shape: number[]; bytes: Uint8Array }> {
   const shapes: Record<string, [number, number]> = {
-    'token_embd.weight': [8, 32], 'blk.0.attn_q.weight': [32, 32], 'blk.0.attn_k.weight': [16, 32], 'blk.0.attn_v.weight': [16, 32],
-    'blk.0.attn_output.weight': [32, 32], 'blk.0.ffn_gate.weight': [64, 32], 'blk.0.ffn_up.weight': [64, 32], 'blk.0.ffn_down.weight': [32, 64],
+    'token_embd.weight': [8, 32],
+    'blk.0.attn_q.weight': [32, 32],
+    'blk.0.attn_k.weight': [16, 32],
+    'blk.0.attn_v.weight': [16, 32],
+    'blk.0.attn_output.weight': [32, 32],
+    'blk.0.ffn_gate.weight': [64, 32],
+    'blk.0.ffn_up.weight': [64, 32],
+    'blk.0.ffn_down.weight': [32, 64],
   };
-  const blockBytes: Record<string, number> = { Q4_0: 18, Q4_1: 20, Q5_0: 22, Q5_1: 24, Q8_0: 34, F16: 64, BF16: 64, F32: 128 };
+  const blockBytes: Record<string, number> = {
+    Q4_0: 18,
+    Q4_1: 20,
+    Q5_0: 22,
+    Q5_1: 24,
+    Q8_0: 34,
+    F16: 64,
+    BF16: 64,
+    F32: 128,
+  };
   const size = blockBytes[type] as number;
   return Object.fromEntries(
     Object.entries(shapes).map(([name, [rows, columns]]) => {

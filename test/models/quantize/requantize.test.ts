@@ -15,12 +15,16 @@ describe('requantizeToQ4_0', async () => {
   it('changes the Q4_1 tensors and the file type, and nothing else', async () => {
     const out = join(folder, 'out.gguf');
     const seen: number[] = [];
-    const result = await requantizeToQ4_0(TINY, out, { onProgress: ({ doneBytes, totalBytes }) => seen.push(doneBytes / totalBytes) });
+    const result = await requantizeToQ4_0(TINY, out, {
+      onProgress: ({ doneBytes, totalBytes }) => seen.push(doneBytes / totalBytes),
+    });
     expect(result).toMatchObject({ path: out, requantizedTensorCount: 1, copiedTensorCount: 10 });
     expect(seen.at(-1)).toBe(1);
     const [before, after] = [await readGgufHeader(TINY), await readGgufHeader(out)];
     expect(result.outputBytes).toBe(after.fileBytes);
-    expect(new Map([...after.metadata]).set('general.file_type', before.metadata.get('general.file_type')!)).toEqual(before.metadata);
+    expect(new Map(after.metadata).set('general.file_type', before.metadata.get('general.file_type')!)).toEqual(
+      before.metadata,
+    );
     expect(after.metadata.get('general.file_type')).toEqual({ type: 'u32', value: 2 });
     const [oldBytes, newBytes] = [await readFile(TINY), await readFile(out)];
     for (const [i, tensor] of after.tensors.entries()) {
@@ -28,7 +32,10 @@ describe('requantizeToQ4_0', async () => {
       expect([tensor.name, tensor.dimensions]).toEqual([old.name, old.dimensions]);
       expect(tensor.type.name).toBe(old.type.name === 'Q4_1' ? 'Q4_0' : old.type.name);
       if (old.type.name === 'Q4_1') continue;
-      const hash = (bytes: Buffer, { offset, byteLength }: { offset: number; byteLength: number }): string => createHash('sha256').update(bytes.subarray(offset, offset + byteLength)).digest('hex');
+      const hash = (bytes: Buffer, { offset, byteLength }: { offset: number; byteLength: number }): string =>
+        createHash('sha256')
+          .update(bytes.subarray(offset, offset + byteLength))
+          .digest('hex');
       expect(hash(newBytes, tensor)).toBe(hash(oldBytes, old));
     }
   });
@@ -37,7 +44,10 @@ describe('requantizeToQ4_0', async () => {
     const path = join(folder, 'untyped.gguf');
     await writeModel(path, { metadata: { 'general.file_type': null } });
     await requantizeToQ4_0(path, join(folder, 'typed.gguf'));
-    expect((await readGgufHeader(join(folder, 'typed.gguf'))).metadata.get('general.file_type')).toEqual({ type: 'u32', value: 2 });
+    expect((await readGgufHeader(join(folder, 'typed.gguf'))).metadata.get('general.file_type')).toEqual({
+      type: 'u32',
+      value: 2,
+    });
   });
 
   it('leaves nothing behind when it is aborted, and does not touch an earlier output', async () => {
@@ -45,7 +55,12 @@ describe('requantizeToQ4_0', async () => {
     await mkdir(own);
     await writeFile(join(own, 'out.gguf'), 'earlier');
     const controller = new AbortController();
-    await expect(requantizeToQ4_0(TINY, join(own, 'out.gguf'), { signal: controller.signal, onProgress: () => controller.abort() })).rejects.toMatchObject({ name: 'AbortError' });
+    await expect(
+      requantizeToQ4_0(TINY, join(own, 'out.gguf'), {
+        signal: controller.signal,
+        onProgress: () => controller.abort(),
+      }),
+    ).rejects.toMatchObject({ name: 'AbortError' });
     expect(readdirSync(own)).toEqual(['out.gguf']);
     expect(await readFile(join(own, 'out.gguf'), 'utf8')).toBe('earlier');
   });
@@ -55,7 +70,13 @@ describe('requantizeToQ4_0', async () => {
       await failure(requantizeToQ4_0(TINY, TINY)),
       await failure(requantizeToQ4_0(join(folder, 'out.gguf'), join(folder, 'out-2.gguf'))),
       await failure(requantizeToQ4_0(TINY, join(folder, 'absent', 'out.gguf'))),
-    ].map(({ code, message }) => `${code}: ${message.replaceAll(folder, '').replaceAll(TINY, 'tiny').replace(/\d+-[0-9a-f]{8}\.partial/, 'N.partial')}`);
+    ].map(
+      ({ code, message }) =>
+        `${code}: ${message
+          .replaceAll(folder, '')
+          .replaceAll(TINY, 'tiny')
+          .replace(/\d+-[0-9a-f]{8}\.partial/, 'N.partial')}`,
+    );
     expect(codes).toMatchInlineSnapshot(`
       [
         "conversion-failed: Input and output are the same file: tiny.",
@@ -64,6 +85,8 @@ describe('requantizeToQ4_0', async () => {
       ]
     `);
     await patched(TINY, join(folder, 'cut.gguf'), (bytes) => bytes.subarray(0, 20_000));
-    expect((await failure(requantizeToQ4_0(join(folder, 'cut.gguf'), join(folder, 'out-3.gguf')))).code).toBe('model-invalid');
+    expect((await failure(requantizeToQ4_0(join(folder, 'cut.gguf'), join(folder, 'out-3.gguf')))).code).toBe(
+      'model-invalid',
+    );
   });
 });

@@ -12,14 +12,24 @@ describe('safetensors', async () => {
 
   it('reads back what the writer laid out', async () => {
     const dtypes = Object.keys(DTYPE_BYTES) as Dtype[];
-    const plan = fc.record({ name: fc.string({ minLength: 1 }).filter((name) => name !== '__metadata__' && name !== '__proto__'), dtype: fc.constantFrom(...dtypes), shape: fc.array(fc.nat(5), { maxLength: 3 }) });
+    const plan = fc.record({
+      name: fc.string({ minLength: 1 }).filter((name) => name !== '__metadata__' && name !== '__proto__'),
+      dtype: fc.constantFrom(...dtypes),
+      shape: fc.array(fc.nat(5), { maxLength: 3 }),
+    });
     await fc.assert(
       fc.asyncProperty(fc.uniqueArray(plan, { selector: ({ name }) => name, maxLength: 8 }), async (plans) => {
         const layout = layoutSafetensors(plans, { format: 'mlx' });
         await writeFile(path, Buffer.concat([layout.header], layout.totalBytes));
         const read = await readSafetensorsHeader(path);
-        const expected = plans.map((entry, i) => ({ ...entry, offset: layout.offsets[i], byteLength: planBytes(entry) }));
-        expect(read.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual(expected.toSorted((a, b) => (a.name < b.name ? -1 : 1)));
+        const expected = plans.map((entry, i) => ({
+          ...entry,
+          offset: layout.offsets[i],
+          byteLength: planBytes(entry),
+        }));
+        expect(read.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual(
+          expected.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+        );
         expect(layout.header.length % 8).toBe(0);
       }),
       { numRuns: 50 },

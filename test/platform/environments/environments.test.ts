@@ -49,7 +49,7 @@ describe.skipIf(process.platform === 'win32')('managed environments', () => {
     const ready = { state: 'ready', root, runtime: join(root, 'bin', 'python'), packages: { demo: '1.0' } };
     expect(await environments.ensure('demo')).toEqual(ready);
     expect(await environments.inspect('demo')).toEqual(ready);
-    expect(progress).toEqual([`${TITLE}: making a Python environment`, `${TITLE}: Collecting demo==1.0`, `${TITLE}: checking`]);
+    expect(progress).toEqual([`${TITLE}: making a Python environment`, `${TITLE}: collecting demo`, `${TITLE}: checking`]);
     await environments.remove('demo');
     expect(existsSync(root)).toBe(false);
     expect(await environments.inspect('demo')).toMatchObject({ state: 'absent' });

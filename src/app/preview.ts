@@ -1,0 +1,28 @@
+/** What a run would do, found out without installing, downloading or measuring anything. */
+import { createEnvironments } from '../platform/environments/environments.ts';
+import { cacheFolder } from '../platform/folders.ts';
+import { DEFAULT_ENGINES, DEFAULT_MODEL, planDefaults } from './plan.ts';
+import type { PlanFile } from './plan.ts';
+import { lookAtEngines } from './prepare-engines.ts';
+import { minutes } from './wording.ts';
+
+export interface PreviewAsk {
+  readonly asked: PlanFile;
+  readonly enginePaths: ReadonlyMap<string, string>;
+}
+
+/** @returns the lines that `--dry-run` prints. */
+export async function previewRun({ asked, enginePaths }: PreviewAsk): Promise<string[]> {
+  const environments = createEnvironments({ cacheFolder: cacheFolder(), gpu: asked.gpu ?? 'auto', onProgress() {} });
+  const engines = await lookAtEngines({ engines: asked.engines ?? DEFAULT_ENGINES, enginePaths, environments });
+  const { prompts, generate, budgetMs, blocks } = planDefaults(asked);
+  return [
+    '',
+    `Model     ${asked.model ?? `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`}`,
+    ...engines.map(({ id, text }, index) => `${index === 0 ? 'Engines  ' : '         '} ${id}: ${text}`),
+    `Prompts   ${prompts.join(', ')}; ${generate} tokens generated after each`,
+    `Time      at most ${minutes(budgetMs)} of measuring, up to ${blocks} blocks; installing comes before it`,
+    '',
+    'Nothing was installed or measured. Without --dry-run the run starts.',
+  ];
+}

