@@ -3,7 +3,7 @@ import type { Sample } from '../../src/core/record.ts';
 import { latencyRows } from '../../src/report/latency.ts';
 import { winner } from './fixtures/records.ts';
 
-const record = winner();
+const record = winner;
 const [engine] = record.engines;
 const [prompt] = record.manifest.plan.prompts;
 
