@@ -20,6 +20,8 @@ const ITERATIONS = 2;
 const ROUNDS = Number(process.env['ROUNDS'] ?? 8);
 /** MLX on a CPU needs a minute a request. */
 const ROUNDS_REFERENCE = Number(process.env['ROUNDS_REFERENCE'] ?? 3);
+/** A full-shape warm-up would double that. */
+const WARMUP_REFERENCE_TOKENS = 32;
 const LOAD_TIMEOUT_MS = 120_000;
 const REQUEST_TIMEOUT_MS = 600_000;
 const OUTPUT_BYTES_MAX = 16 << 20;
@@ -45,7 +47,11 @@ export async function fidelity(): Promise<void> {
   const ui = { line: (text: string) => console.error(text), status() {}, done() {} };
   const prepared = await prepareRun({
     asked: { prompts: [PREFILL_TOKENS], generate: GENERATE_TOKENS, threads: 1, gpu: 'off', seed: 1 },
-    enginePaths: new Map(), mayInstall: async () => true, version: 'bench', signal: controller.signal, ui,
+    enginePaths: new Map(),
+    mayInstall: async () => true,
+    version: 'bench',
+    signal: controller.signal,
+    ui,
   });
   console.log(`engine         rounds  prefill through/bare (95%)     decode through/bare (95%)      own CPU`);
   const only = process.argv[3];
@@ -78,23 +84,41 @@ async function compare(engine: PreparedEngine, prepared: PreparedRun): Promise<v
     if (a === undefined || b === undefined) continue;
     prefill.push(Math.log(a.prefillMs / b.prefillMs));
     decode.push(Math.log(a.decodeMs / b.decodeMs));
-    console.error(`  ${engine.engine.id} round ${round + 1}: prefill ${a.prefillMs.toFixed(0)}/${b.prefillMs.toFixed(0)} ms, decode ${a.decodeMs.toFixed(2)}/${b.decodeMs.toFixed(2)} ms a token`);
+    console.error(
+      `  ${engine.engine.id} round ${round + 1}: prefill ${a.prefillMs.toFixed(0)}/${b.prefillMs.toFixed(0)} ms, decode ${a.decodeMs.toFixed(2)}/${b.decodeMs.toFixed(2)} ms a token`,
+    );
   }
   const cpu = `${(100 * mean(cpuShares)).toFixed(2)}% of a core`;
-  console.log(`${engine.engine.id.padEnd(14)} ${String(rounds).padStart(6)}  ${ratio(prefill).padEnd(30)} ${ratio(decode).padEnd(30)} ${cpu}`);
+  console.log(
+    `${engine.engine.id.padEnd(14)} ${String(rounds).padStart(6)}  ${ratio(prefill).padEnd(30)} ${ratio(decode).padEnd(30)} ${cpu}`,
+  );
 }
 
 function askFor(engine: PreparedEngine, prepared: PreparedRun, round: number, iterations: number): Ask {
   const prompt = `${PREFILL_TOKENS}-tokens`;
   // One warm-up request, then the measured ones.
-  const prompts = Array.from({ length: iterations + 1 }, (_, iteration) =>
-    prepared.workload.promptTokens({ block: round, prompt, iteration, kind: 'measured' }),
-  );
+  const prompts = Array.from({ length: iterations + 1 }, (_, iteration) => {
+    const tokens = prepared.workload.promptTokens({ block: round, prompt, iteration, kind: 'measured' });
+    return iteration === 0 && engine.found.referenceBackend !== null
+      ? tokens.slice(0, WARMUP_REFERENCE_TOKENS)
+      : tokens;
+  });
   const { threads, contextTokens } = prepared.manifest.settings;
-  return { modelPath: engine.modelPath, threads, contextTokens, bannedTokens: prepared.bannedTokens, generateTokens: GENERATE_TOKENS, prompts };
+  return {
+    modelPath: engine.modelPath,
+    threads,
+    contextTokens,
+    bannedTokens: prepared.bannedTokens,
+    generateTokens: GENERATE_TOKENS,
+    prompts,
+  };
 }
 
-async function through(engine: PreparedEngine, ask: Ask, prepared: PreparedRun): Promise<{ times: number[][]; cpuShare: number }> {
+async function through(
+  engine: PreparedEngine,
+  ask: Ask,
+  prepared: PreparedRun,
+): Promise<{ times: number[][]; cpuShare: number }> {
   await realMachinery.warmPageCache(engine.modelPath);
   const running = await realMachinery.start(engine, prepared.manifest.settings, LOAD_TIMEOUT_MS);
   const times: number[][] = [];
@@ -102,7 +126,11 @@ async function through(engine: PreparedEngine, ask: Ask, prepared: PreparedRun):
   const startedMs = performance.now();
   for (const promptTokens of ask.prompts) {
     const { eventMs } = await running.session.generate({
-      promptTokens, generateTokens: ask.generateTokens, bannedTokens: ask.bannedTokens, topLogprobs: 0, timeoutMs: REQUEST_TIMEOUT_MS,
+      promptTokens,
+      generateTokens: ask.generateTokens,
+      bannedTokens: ask.bannedTokens,
+      topLogprobs: 0,
+      timeoutMs: REQUEST_TIMEOUT_MS,
     });
     times.push([...eventMs]);
   }
@@ -119,7 +147,9 @@ async function bare(engine: PreparedEngine, ask: Ask, prepared: PreparedRun): Pr
   const options = { maxBuffer: OUTPUT_BYTES_MAX };
   switch (engine.engine.id) {
     case 'llama-cpp':
-      return parse((await run(process.execPath, [script('llama-cpp.mjs'), engine.found.location, json], options)).stdout);
+      return parse(
+        (await run(process.execPath, [script('llama-cpp.mjs'), engine.found.location, json], options)).stdout,
+      );
     case 'mlx-lm':
       return parse((await run(engine.found.location, [script('mlx-lm.py'), json], options)).stdout);
     default: {

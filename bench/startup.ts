@@ -21,6 +21,8 @@ export async function startup(): Promise<void> {
     empty.push(timeMs(['-e', '0']));
   }
   const [ours, floor] = [median(help), median(empty)];
-  console.log(`runoff --help   ${ours.toFixed(0)} ms (median of ${RUNS}; bar ${BAR_MS} ms: ${ours < BAR_MS ? 'met' : 'MISSED'})`);
+  console.log(
+    `runoff --help   ${ours.toFixed(0)} ms (median of ${RUNS}; bar ${BAR_MS} ms: ${ours < BAR_MS ? 'met' : 'MISSED'})`,
+  );
   console.log(`empty node      ${floor.toFixed(0)} ms, ratio ${(ours / floor).toFixed(2)}`);
 }

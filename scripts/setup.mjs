@@ -47,7 +47,13 @@ if (installed < modified(join(root, 'package-lock.json'))) {
     console.error('Type npm start or npm test: this script is run by npm.');
     process.exit(1);
   }
-  run('Installing dependencies (about 30 s)', process.execPath, [npm, 'ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  run('Installing dependencies (about 30 s)', process.execPath, [
+    npm,
+    'ci',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]);
 }
 
 const node = join(root, 'node_modules', 'node', 'bin', process.platform === 'win32' ? 'node.exe' : 'node');

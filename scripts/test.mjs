@@ -19,7 +19,9 @@ const result = spawnSync(
 let counts = { passed: 0, failed: 1, skipped: 0 };
 try {
   const report = JSON.parse(readFileSync(output, 'utf8'));
-  const brokenFiles = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
+  const brokenFiles = report.testResults.filter(
+    (file) => file.status === 'failed' && file.assertionResults.length === 0,
+  ).length;
   counts = {
     passed: report.numPassedTests,
     failed: report.numFailedTests + brokenFiles,
@@ -29,5 +31,7 @@ try {
   console.error(`no readable test report: ${error.message}`);
 }
 rmSync(folder, { recursive: true, force: true });
-console.log(`${counts.passed} passed, ${counts.failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}`);
+console.log(
+  `${counts.passed} passed, ${counts.failed} failed${counts.skipped > 0 ? `, ${counts.skipped} skipped` : ''}`,
+);
 process.exitCode = result.status === 0 && counts.failed === 0 ? 0 : 1;

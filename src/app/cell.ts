@@ -57,18 +57,35 @@ export async function runCell(machinery: Machinery, ask: CellAsk): Promise<CellO
   let running: RunningEngine | null = null;
   try {
     const loadTimeoutMs = Math.max(LOAD_TIMEOUT_MIN_MS, HANG_FACTOR * ask.startEstimateMs);
-    running = await machinery.start(prepared, ask.settings, Math.min(ask.deadlineMs - machinery.nowMs(), loadTimeoutMs));
+    running = await machinery.start(
+      prepared,
+      ask.settings,
+      Math.min(ask.deadlineMs - machinery.nowMs(), loadTimeoutMs),
+    );
     await append({ type: 'load', ...where, loadMs: running.loadMs, engineLoadMs: running.session.info.engineLoadMs });
     const cut = await runRequests(machinery, ask, running.session, where);
     if (cut !== null) return { state: 'cut', reason: cut };
     const memory = await machinery.memory(running.pid);
     const interference = machinery.interference(before, await machinery.cpu(running.pid));
-    await append({ type: 'cell-end', ...where, elapsedMs: ask.elapsedMs(), state: 'complete', error: null, memory, interference });
+    await append({
+      type: 'cell-end',
+      ...where,
+      elapsedMs: ask.elapsedMs(),
+      state: 'complete',
+      error: null,
+      memory,
+      interference,
+    });
   } catch (error) {
     if (ask.signal.aborted) return { state: 'cut', reason: 'interrupted' };
     if (isRecordFailure(error)) throw error;
     if (machinery.nowMs() >= ask.deadlineMs) return { state: 'cut', reason: 'deadline' };
-    const failed = { state: 'failed' as const, error: messageOf(error).slice(0, 1_900), memory: NO_MEMORY, interference: NO_INTERFERENCE };
+    const failed = {
+      state: 'failed' as const,
+      error: messageOf(error).slice(0, 1_900),
+      memory: NO_MEMORY,
+      interference: NO_INTERFERENCE,
+    };
     await append({ type: 'cell-end', ...where, elapsedMs: ask.elapsedMs(), ...failed });
     return { state: 'failed', error };
   } finally {
@@ -95,7 +112,9 @@ async function runRequests(
       topLogprobs: 0,
       timeoutMs: Math.min(leftMs, Math.max(REQUEST_TIMEOUT_MIN_MS, HANG_FACTOR * request.estimateMs)),
     });
-    await ask.append(toSample({ ...where, kind: request.kind, prompt: request.prompt, iteration: request.iteration }, generation));
+    await ask.append(
+      toSample({ ...where, kind: request.kind, prompt: request.prompt, iteration: request.iteration }, generation),
+    );
     await ask.check(request, generation);
   }
   return null;

@@ -8,15 +8,19 @@ import type { EngineFacts, Manifest, RunEvent } from '../core/record.ts';
 import { toSample } from '../core/sample.ts';
 import type { GateResult } from '../core/validity/gate-result.ts';
 import {
-  contextPerSlotGate, doubleBosGate, earlyEndGate, settingsGate, tokenCountGate, truncationGate, wrongModelGate,
+  contextPerSlotGate,
+  doubleBosGate,
+  earlyEndGate,
+  settingsGate,
+  tokenCountGate,
+  truncationGate,
+  wrongModelGate,
 } from '../core/validity/gates.ts';
 import type { Needle } from '../core/validity/gates.ts';
 import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import type { Machinery, PreparedEngine, RunningEngine } from './machinery.ts';
 
-/** Lengths that gate prompts come in; `buildPrompts` is told these names. */
-export const GATE_PROMPTS = [32, 64, 256, 512].map((tokenCount) => ({ name: gatePrompt(tokenCount), tokenCount }));
 /** Long enough that a cached or cut prompt shows, short enough to cost a second. */
 const LENGTH_TOKENS = 256;
 /** Engines that need more than this for 256 tokens are probed with short prompts: gates must not eat the budget. */
@@ -34,6 +38,10 @@ const LOAD_TIMEOUT_MS = 300_000;
 const REQUEST_TIMEOUT_MS = 120_000;
 const STOP_ESTIMATE_MS = 100;
 
+/** Lengths that gate prompts come in, each with its double; `buildPrompts` is told these names. */
+export const GATE_PROMPTS = [
+  ...new Set([PROBE_TOKENS, LENGTH_SLOW_TOKENS, LENGTH_TOKENS].flatMap((length) => [length, 2 * length])),
+].map((tokenCount) => ({ name: gatePrompt(tokenCount), tokenCount }));
 export const GATE_CONTEXT_TOKENS = 2 * LENGTH_TOKENS + PILOT_GENERATE;
 
 export interface CheckAsk {
@@ -115,14 +123,16 @@ class Check {
     const pilot = await this.pilot(length, generate, first);
     this.keep(await this.truncation(length === LENGTH_TOKENS ? prompt : this.fresh(PROBE_TOKENS)));
     this.keepStatic(this.running.session.info, prompt, first);
-    for (const gate of this.worst.values()) await this.ask.append({ type: 'gate', engine: this.ask.prepared.engine.id, ...gate });
+    for (const gate of this.worst.values())
+      await this.ask.append({ type: 'gate', engine: this.ask.prepared.engine.id, ...gate });
     return pilot;
   }
 
   /** A slow engine is asked once: its costs are known well enough, and the budget is not. */
   private async pilot(length: number, generate: number, first: Generation): Promise<Pilot> {
     const costs = [pilotOf(length, first)];
-    while (length === LENGTH_TOKENS && costs.length < PILOT_TRIES) costs.push(pilotOf(length, await this.request(this.fresh(length), generate)));
+    while (length === LENGTH_TOKENS && costs.length < PILOT_TRIES)
+      costs.push(pilotOf(length, await this.request(this.fresh(length), generate)));
     return {
       prefillMsPerToken: Math.min(...costs.map(({ prefillMsPerToken }) => prefillMsPerToken)),
       decodeMsPerToken: Math.min(...costs.map(({ decodeMsPerToken }) => decodeMsPerToken)),
@@ -138,7 +148,10 @@ class Check {
     return perTokenMs * LENGTH_TOKENS > SLOW_PREFILL_MS ? LENGTH_SLOW_TOKENS : LENGTH_TOKENS;
   }
 
-  private async cacheEvidence(prompt: readonly number[], first: Generation): Promise<Parameters<typeof promptCacheGate>[0]> {
+  private async cacheEvidence(
+    prompt: readonly number[],
+    first: Generation,
+  ): Promise<Parameters<typeof promptCacheGate>[0]> {
     const length = prompt.length;
     let base = { prompt, answer: first };
     for (let attempt = 1; ; attempt++) {
@@ -188,14 +201,22 @@ class Check {
   }
 
   private fresh(tokenCount: number): number[] {
-    return this.ask.workload.promptTokens({ block: 0, prompt: gatePrompt(tokenCount), iteration: this.prompts++, kind: 'measured' });
+    return this.ask.workload.promptTokens({
+      block: 0,
+      prompt: gatePrompt(tokenCount),
+      iteration: this.prompts++,
+      kind: 'measured',
+    });
   }
 
   private async request(promptTokens: readonly number[], generateTokens: number, topLogprobs = 0): Promise<Generation> {
     this.ask.signal.throwIfAborted();
     const { bannedTokens } = this.ask;
     const generation = await this.running.session.generate({
-      promptTokens, generateTokens, bannedTokens, topLogprobs,
+      promptTokens,
+      generateTokens,
+      bannedTokens,
+      topLogprobs,
       timeoutMs: timeoutFor(this.machinery, this.ask, REQUEST_TIMEOUT_MS),
     });
     this.cachedCounts.push(generation.cachedTokenCount);

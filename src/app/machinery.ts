@@ -55,8 +55,18 @@ export const realMachinery: Machinery = {
   interference,
 };
 
-async function startEngine({ engine, found, modelPath }: PreparedEngine, settings: EngineSettings, timeoutMs: number): Promise<RunningEngine> {
-  const request = { engine: found, modelPath, settings, port: await freePort(), runId: `runoff-${randomBytes(8).toString('hex')}` };
+async function startEngine(
+  { engine, found, modelPath }: PreparedEngine,
+  settings: EngineSettings,
+  timeoutMs: number,
+): Promise<RunningEngine> {
+  const request = {
+    engine: found,
+    modelPath,
+    settings,
+    port: await freePort(),
+    runId: `runoff-${randomBytes(8).toString('hex')}`,
+  };
   const plan = engine.launchPlan(request);
   // An empty working folder: some engines prefer files that lie there, and some write logs.
   const cwd = await mkdtemp(join(tmpdir(), 'runoff-engine-'));
@@ -68,7 +78,13 @@ async function startEngine({ engine, found, modelPath }: PreparedEngine, setting
   };
   try {
     const session = await engine.connect(process, request, timeoutMs);
-    return { session, pid: process.pid, loadMs: monotonicMs() - startedMs, command: [plan.command, ...plan.args], stop };
+    return {
+      session,
+      pid: process.pid,
+      loadMs: monotonicMs() - startedMs,
+      command: [plan.command, ...plan.args],
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

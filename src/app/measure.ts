@@ -2,6 +2,7 @@
 import { assert } from '../core/assert.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Generation } from '../core/engine.ts';
+import { elapsedOf } from '../core/derive/derive-record.ts';
 import { isResolved } from '../core/derive/is-resolved.ts';
 import { nextAction } from '../core/protocol/next-action.ts';
 import { planRun } from '../core/protocol/plan-run.ts';
@@ -50,11 +51,13 @@ class Measurement {
 
   constructor(ask: MeasureAsk) {
     this.ask = ask;
-    this.earlierMs = elapsedBefore(ask.log.events);
+    this.earlierMs = elapsedOf(ask.log.events);
     this.startedMs = ask.machinery.nowMs();
     this.deadlineMs = this.startedMs + ask.budgetMs - this.earlierMs;
     this.failedGates = new Set(
-      ask.log.events.flatMap((event) => (event.type === 'gate' && event.outcome === 'failed' ? [`${event.engine}/${event.gate}`] : [])),
+      ask.log.events.flatMap((event) =>
+        event.type === 'gate' && event.outcome === 'failed' ? [`${event.engine}/${event.gate}`] : [],
+      ),
     );
   }
 
@@ -70,10 +73,20 @@ class Measurement {
       return 'complete';
     } catch (error) {
       if (!this.ask.signal.aborted) {
-        await this.appendLast({ type: 'end', state: 'failed', reason: messageOf(error).slice(0, 1_900), elapsedMs: this.elapsedMs() });
+        await this.appendLast({
+          type: 'end',
+          state: 'failed',
+          reason: messageOf(error).slice(0, 1_900),
+          elapsedMs: this.elapsedMs(),
+        });
         throw error;
       }
-      await this.append({ type: 'end', state: 'interrupted', reason: 'stopped by the user', elapsedMs: this.elapsedMs() });
+      await this.append({
+        type: 'end',
+        state: 'interrupted',
+        reason: 'stopped by the user',
+        elapsedMs: this.elapsedMs(),
+      });
       return 'interrupted';
     } finally {
       ui.done();
@@ -112,13 +125,26 @@ class Measurement {
     const onStep = (what: string): void => ui.status(`Checking ${id}: ${what}`);
     try {
       await checkEngine(machinery, {
-        prepared, facts, manifest: log.manifest, workload, bannedTokens, bosToken, vocabularySize, onStep, signal,
+        prepared,
+        facts,
+        manifest: log.manifest,
+        workload,
+        bannedTokens,
+        bosToken,
+        vocabularySize,
+        onStep,
+        signal,
         deadlineMs: machinery.nowMs() + this.leftMs() / (left + 1),
         append: (event) => this.append(event),
       });
     } catch (error) {
       if (signal.aborted || isRecordFailure(error)) throw error;
-      await this.warn('engine-failed', id, `${id} could not be checked and is left out: ${messageOf(error)}`, hintOf(error));
+      await this.warn(
+        'engine-failed',
+        id,
+        `${id} could not be checked and is left out: ${messageOf(error)}`,
+        hintOf(error),
+      );
     }
   }
 
@@ -141,7 +167,9 @@ class Measurement {
       await this.append({ type: 'plan', blocks, looks: [...looks], remainingMs, estimateMs: estimateMsTotal });
       for (const missing of made.notMeasured) await this.append({ type: 'not-measured', ...missing });
       for (const note of made.notes) ui.line(`  ${note}`);
-      ui.line(`Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`);
+      ui.line(
+        `Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`,
+      );
     }
     return made;
   }
@@ -173,7 +201,12 @@ class Measurement {
         return { ...progress, looks: [...progress.looks, { blocks: action.blocks, resolved }] };
       }
       case 'drop-engine':
-        await this.warn('engine-dropped', action.engine, `${action.engine} is left out from here: ${action.reason}`, null);
+        await this.warn(
+          'engine-dropped',
+          action.engine,
+          `${action.engine} is left out from here: ${action.reason}`,
+          null,
+        );
         return { ...progress, dropped: [...progress.dropped, action.engine] };
     }
   }
@@ -186,13 +219,23 @@ class Measurement {
     const startedMs = machinery.nowMs();
     const measured = requests.filter(({ kind }) => kind === 'measured').length;
     const outcome = await runCell(machinery, {
-      prepared, block, attempt, bannedTokens, signal,
+      prepared,
+      block,
+      attempt,
+      bannedTokens,
+      signal,
       settings: log.manifest.settings,
       startEstimateMs: action.startEstimateMs,
       deadlineMs: this.deadlineMs,
       requests: requests.map((request) => ({
         ...request,
-        promptTokens: workload.promptTokens({ block, attempt, prompt: request.prompt, iteration: request.iteration, kind: request.kind }),
+        promptTokens: workload.promptTokens({
+          block,
+          attempt,
+          prompt: request.prompt,
+          iteration: request.iteration,
+          kind: request.kind,
+        }),
       })),
       elapsedMs: () => this.elapsedMs(),
       append: (event) => this.append(event),
@@ -202,7 +245,8 @@ class Measurement {
         ),
       check: (request, generation) => this.check(engine, request, generation),
     });
-    if (outcome.state === 'failed') await this.warn('cell-failed', engine, `block ${block + 1}: ${messageOf(outcome.error)}`, hintOf(outcome.error));
+    if (outcome.state === 'failed')
+      await this.warn('cell-failed', engine, `block ${block + 1}: ${messageOf(outcome.error)}`, hintOf(outcome.error));
     if (outcome.state === 'cut' && outcome.reason === 'interrupted') signal.throwIfAborted();
     return { engine, block, attempt, state: outcome.state, durationMs: machinery.nowMs() - startedMs };
   }
@@ -231,11 +275,19 @@ class Measurement {
   }
 
   private pilotOf(id: string): Extract<RunEvent, { type: 'pilot' }> | undefined {
-    return this.ask.log.events.find((event) => event.type === 'pilot' && event.engine === id) as Extract<RunEvent, { type: 'pilot' }> | undefined;
+    return this.ask.log.events.find((event) => event.type === 'pilot' && event.engine === id) as
+      | Extract<RunEvent, { type: 'pilot' }>
+      | undefined;
   }
 
   private async warn(code: string, engine: string, message: string, hint: string | null): Promise<void> {
-    await this.append({ type: 'warning', code, engine, message: message.slice(0, 1_900), hint: hint?.slice(0, 1_900) ?? null });
+    await this.append({
+      type: 'warning',
+      code,
+      engine,
+      message: message.slice(0, 1_900),
+      hint: hint?.slice(0, 1_900) ?? null,
+    });
   }
 
   private async append(event: RunEvent): Promise<void> {
@@ -251,11 +303,6 @@ class Measurement {
   private leftMs(): number {
     return Math.max(0, this.deadlineMs - this.ask.machinery.nowMs());
   }
-}
-
-/** Measuring time of the sessions before this one. A crashed session left no `end`: its last time stamp counts. */
-function elapsedBefore(events: readonly RunEvent[]): number {
-  return events.reduce((most, event) => ('elapsedMs' in event ? Math.max(most, event.elapsedMs) : most), 0);
 }
 
 function isRecordFailure(error: unknown): boolean {

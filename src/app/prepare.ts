@@ -60,7 +60,11 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
   const ask = { ...given, asked: withAbsolutePaths(given.asked) };
   const { ui, signal } = ask;
   const folder = cacheFolder();
-  const environments = createEnvironments({ cacheFolder: folder, gpu: ask.asked.gpu ?? 'auto', onProgress: (text) => ui.status(text) });
+  const environments = createEnvironments({
+    cacheFolder: folder,
+    gpu: ask.asked.gpu ?? 'auto',
+    onProgress: (text) => ui.status(text),
+  });
   const { found, facts } = await prepareEngines({
     engines: ask.asked.engines ?? DEFAULT_ENGINES,
     enginePaths: ask.enginePaths,
@@ -70,7 +74,13 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
     ui,
   });
   if (found.length === 0) throw noEngine(facts);
-  const modelAsk: ModelAsk = { spec: ask.asked.model ?? DEFAULT_MODEL, cacheFolder: folder, python: (await findPython())?.path ?? null, signal, ui };
+  const modelAsk: ModelAsk = {
+    spec: ask.asked.model ?? DEFAULT_MODEL,
+    cacheFolder: folder,
+    python: (await findPython())?.path ?? null,
+    signal,
+    ui,
+  };
   const model = await prepareModel(modelAsk);
   const formats = await prepareFormats(found, facts, model, modelAsk);
   ui.status('Building the prompts');
@@ -88,7 +98,9 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
   ui.done();
   const warnings = [...model.warnings, ...formats.warnings, ...(tokenizer.warning === null ? [] : [tokenizer.warning])];
   return {
-    manifest, workload, warnings,
+    manifest,
+    workload,
+    warnings,
     engines: formats.engines,
     bannedTokens: model.gguf.endTokenIds,
     bosToken: model.gguf.bosTokenId,
@@ -102,8 +114,14 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   return {
     ...asked,
     ...(model === undefined || model.startsWith('pypi:') ? {} : { model: resolve(model) }),
-    ...(engines === undefined ? {} : { engines: engines.map((engine) => (isAdapterFile(engine) ? resolve(engine) : engine)) }),
-    ...(prompts === undefined ? {} : { prompts: prompts.map((prompt) => (typeof prompt === 'string' && isFile(prompt) ? resolve(prompt) : prompt)) }),
+    ...(engines === undefined
+      ? {}
+      : { engines: engines.map((engine) => (isAdapterFile(engine) ? resolve(engine) : engine)) }),
+    ...(prompts === undefined
+      ? {}
+      : {
+          prompts: prompts.map((prompt) => (typeof prompt === 'string' && isFile(prompt) ? resolve(prompt) : prompt)),
+        }),
   };
 }
 
@@ -113,7 +131,9 @@ function isFile(path: string): boolean {
 
 function noEngine(facts: readonly EngineFacts[]): AppError {
   const list = facts.map(({ id, reason, nextStep }) => `  ${id}: ${reason} ${nextStep ?? ''}`).join('\n');
-  return new AppError('nothing-to-compare', `no engine can run here:\n${list}`, { hint: 'Follow a next step above and run again.' });
+  return new AppError('nothing-to-compare', `no engine can run here:\n${list}`, {
+    hint: 'Follow a next step above and run again.',
+  });
 }
 
 interface Formats {
@@ -124,7 +144,12 @@ interface Formats {
 }
 
 /** Each engine gets the model in its format; one whose format cannot be made is listed with the reason. */
-async function prepareFormats(found: readonly FoundEngine[], facts: readonly EngineFacts[], model: PreparedModel, ask: ModelAsk): Promise<Formats> {
+async function prepareFormats(
+  found: readonly FoundEngine[],
+  facts: readonly EngineFacts[],
+  model: PreparedModel,
+  ask: ModelAsk,
+): Promise<Formats> {
   const result: Formats = { engines: [], facts: [...facts], models: [model.facts], warnings: [] };
   for (const item of found) {
     if (item.engine.modelFormat === 'gguf') {
@@ -142,7 +167,12 @@ async function prepareFormats(found: readonly FoundEngine[], facts: readonly Eng
       const index = result.facts.findIndex(({ id }) => id === item.engine.id);
       const before = result.facts[index];
       if (before !== undefined) {
-        result.facts[index] = { ...before, state: 'unavailable', reason: error.message.slice(0, 1_900), nextStep: error.hint ?? null };
+        result.facts[index] = {
+          ...before,
+          state: 'unavailable',
+          reason: error.message.slice(0, 1_900),
+          nextStep: error.hint ?? null,
+        };
       }
     }
   }
@@ -169,12 +199,17 @@ function matchedSettings(plan: Plan, model: PreparedModel): EngineSettings {
   const longest = Math.max(...plan.prompts.map(({ tokenCount }) => tokenCount));
   const needed = longest + plan.generateTokens;
   if (needed > model.gguf.contextTokens) {
-    throw new AppError('plan-invalid', `a prompt of ${longest} tokens and ${plan.generateTokens} generated do not fit into this model's context of ${model.gguf.contextTokens} tokens`, {
-      hint: 'Choose a shorter --prompt or a smaller --generate: an engine would cut the prompt silently.',
-    });
+    throw new AppError(
+      'plan-invalid',
+      `a prompt of ${longest} tokens and ${plan.generateTokens} generated do not fit into this model's context of ${model.gguf.contextTokens} tokens`,
+      {
+        hint: 'Choose a shorter --prompt or a smaller --generate: an engine would cut the prompt silently.',
+      },
+    );
   }
   // One token to spare: servers refuse a prompt that fills the context.
-  const contextTokens = Math.ceil((Math.max(needed, GATE_CONTEXT_TOKENS) + 1) / CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS;
+  const contextTokens =
+    Math.ceil((Math.max(needed, GATE_CONTEXT_TOKENS) + 1) / CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS;
   return {
     threads: plan.threads,
     contextTokens,
@@ -187,7 +222,12 @@ function matchedSettings(plan: Plan, model: PreparedModel): EngineSettings {
   };
 }
 
-async function makeWorkload(plan: Plan, model: PreparedModel, tokenizer: ModelTokenizer, texts: PromptTexts): Promise<Workload> {
+async function makeWorkload(
+  plan: Plan,
+  model: PreparedModel,
+  tokenizer: ModelTokenizer,
+  texts: PromptTexts,
+): Promise<Workload> {
   const bodyTexts: Record<string, string> = {};
   for (const prompt of plan.prompts) if (!isStudyText(prompt)) bodyTexts[prompt.name] = await texts.file(prompt.source);
   return buildPrompts({
@@ -232,12 +272,18 @@ class PromptTexts {
   async countFile(path: string): Promise<number | null> {
     if (!existsSync(path)) return null;
     const { size } = await stat(path);
-    if (size > PROMPT_FILE_BYTES_MAX) throw new AppError('plan-invalid', `the prompt file ${path} has ${size} bytes; the limit is ${PROMPT_FILE_BYTES_MAX}`);
+    if (size > PROMPT_FILE_BYTES_MAX)
+      throw new AppError(
+        'plan-invalid',
+        `the prompt file ${path} has ${size} bytes; the limit is ${PROMPT_FILE_BYTES_MAX}`,
+      );
     try {
       const count = this.tokenizer.encode(await this.file(path)).length;
       if (count > 0) return count;
     } catch (error) {
-      throw new AppError('plan-invalid', `the prompt file ${path} cannot be read: ${messageOf(error)}`, { cause: error });
+      throw new AppError('plan-invalid', `the prompt file ${path} cannot be read: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
     throw new AppError('plan-invalid', `the prompt file ${path} is empty`);
   }

@@ -20,7 +20,7 @@ export async function previewRun({ asked, enginePaths }: PreviewAsk): Promise<st
     '',
     `Model     ${asked.model ?? `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`}`,
     ...engines.map(({ id, text }, index) => `${index === 0 ? 'Engines  ' : '         '} ${id}: ${text}`),
-    `Prompts   ${prompts.join(', ')}; ${generate} tokens generated after each`,
+    `Prompts   ${prompts.map((prompt) => (/^\d+$/.test(String(prompt)) ? `${prompt} tokens` : prompt)).join(', ')}; ${generate} tokens generated after each`,
     `Time      at most ${minutes(budgetMs)} of measuring, up to ${blocks} blocks; installing comes before it`,
     '',
     'Nothing was installed or measured. Without --dry-run the run starts.',

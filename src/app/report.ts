@@ -31,10 +31,17 @@ export async function writeReports(folder: string, record: RunRecord, events: re
   }
 }
 
-export function render(record: RunRecord, events: readonly RunEvent[], format: ReportFormat, options: ReportOptions): Promise<string> {
+export function render(
+  record: RunRecord,
+  events: readonly RunEvent[],
+  format: ReportFormat,
+  options: ReportOptions,
+): Promise<string> {
   const samples = events.filter((event): event is Sample => event.type === 'sample');
   const acceptedBlocks = new Set(
-    events.flatMap((event) => (event.type === 'block-end' && event.state === 'accepted' ? [`${event.block}/${event.attempt}`] : [])),
+    events.flatMap((event) =>
+      event.type === 'block-end' && event.state === 'accepted' ? [`${event.block}/${event.attempt}`] : [],
+    ),
   );
   return renderReport(format, record, samples, { ...options, acceptedBlocks });
 }

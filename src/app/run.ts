@@ -30,7 +30,8 @@ export interface RunResult {
 /** Measures a prepared run in a new folder. */
 export async function startRun(ask: RunAsk): Promise<RunResult> {
   const log = await createRun(ask.folder, ask.prepared.manifest);
-  for (const message of ask.prepared.warnings) await log.append({ type: 'warning', code: 'model', engine: null, message: message.slice(0, 1_900), hint: null });
+  for (const message of ask.prepared.warnings)
+    await log.append({ type: 'warning', code: 'model', engine: null, message: message.slice(0, 1_900), hint: null });
   return finish(log, ask, ask.prepared.manifest.plan.budgetMs);
 }
 
@@ -67,7 +68,18 @@ async function finish(log: RunLog, ask: RunAsk, budgetMs: number): Promise<RunRe
   const { prepared, signal, ui } = ask;
   try {
     const { engines, workload, bannedTokens, bosToken, vocabularySize } = prepared;
-    const state = await measure({ log, engines, workload, bannedTokens, bosToken, vocabularySize, budgetMs, machinery: realMachinery, signal, ui });
+    const state = await measure({
+      log,
+      engines,
+      workload,
+      bannedTokens,
+      bosToken,
+      vocabularySize,
+      budgetMs,
+      machinery: realMachinery,
+      signal,
+      ui,
+    });
     const record = deriveRecord(log.manifest, log.events);
     await writeReports(log.path, record, log.events);
     return { folder: log.path, record, state, reportPath: join(log.path, 'report.html') };
@@ -79,11 +91,13 @@ async function finish(log: RunLog, ask: RunAsk, budgetMs: number): Promise<RunRe
 /** What must not change between the sessions of one run; null when nothing did. */
 function differs(before: Manifest, now: Manifest): string | null {
   if (before.models[0]?.sha256 !== now.models[0]?.sha256) return 'the model file has changed';
-  if (before.machine.cpu !== now.machine.cpu || before.machine.os !== now.machine.os) return `it was measured on another machine (${before.machine.cpu})`;
+  if (before.machine.cpu !== now.machine.cpu || before.machine.os !== now.machine.os)
+    return `it was measured on another machine (${before.machine.cpu})`;
   for (const engine of before.engines.filter(({ state }) => state === 'available')) {
     const current = now.engines.find(({ id }) => id === engine.id);
     if (current?.state !== 'available') return `${engine.id} is not available any more`;
-    if (current.build?.version !== engine.build?.version) return `${engine.id} was ${engine.build?.version} and is ${current.build?.version} now`;
+    if (current.build?.version !== engine.build?.version)
+      return `${engine.id} was ${engine.build?.version} and is ${current.build?.version} now`;
   }
   return null;
 }

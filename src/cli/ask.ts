@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { AppError } from '../core/errors.ts';
 
 /** Asks on a terminal. Elsewhere nobody can answer, and who starts a program in a script means it: yes. */
 export async function askYesNo(question: string): Promise<boolean> {
@@ -6,12 +7,21 @@ export async function askYesNo(question: string): Promise<boolean> {
   const prompt = createInterface({ input: process.stdin, output: process.stderr });
   try {
     return !/^n/i.test((await prompt.question(`${question} [Y/n] `)).trim());
+  } catch (error) {
+    // Ctrl-C or Ctrl-D: readline has the terminal in raw mode, so neither becomes a signal.
+    throw new AppError('interrupted', 'nothing was measured', { cause: error });
   } finally {
     prompt.close();
   }
 }
 
 /** What `mayInstall` answers: never with --no-install, always with --yes, else the user decides. */
-export function installQuestion({ yes, install }: { yes: boolean; install: boolean }): (question: string) => Promise<boolean> {
+export function installQuestion({
+  yes,
+  install,
+}: {
+  yes: boolean;
+  install: boolean;
+}): (question: string) => Promise<boolean> {
   return async (question) => install && (yes || (await askYesNo(question)));
 }

@@ -6,11 +6,18 @@ export function describePlan({ manifest }: PreparedRun): string {
   const { plan, models, engines, machine, settings } = manifest;
   const [model] = models;
   const available = engines.filter(({ state }) => state === 'available');
-  const prompts = plan.prompts.map(({ name, tokenCount }) => (name.endsWith('-tokens') ? `${tokenCount} tokens` : `${name} (${tokenCount} tokens)`));
+  const prompts = plan.prompts.map(({ name, tokenCount }) =>
+    name.endsWith('-tokens') ? `${tokenCount} tokens` : `${name} (${tokenCount} tokens)`,
+  );
   const lines = [
     '',
     `Model     ${model?.name}, ${model?.quantisation}, ${((model?.fileBytes ?? 0) / 1e6).toFixed(0)} MB${model?.derivedBy == null ? '' : `: ${model.derivedBy}`}`,
-    ...models.slice(1).map((other) => `          ${other.format}: ${other.quantisation}${other.fingerprint === model?.fingerprint ? ', weights bit-identical' : ', weights DIFFER'}`),
+    ...models
+      .slice(1)
+      .map(
+        (other) =>
+          `          ${other.format}: ${other.quantisation}${other.fingerprint === model?.fingerprint ? ', weights bit-identical' : ', weights DIFFER'}`,
+      ),
     `Engines   ${available.map(({ id, build }) => `${id} (${build?.version})`).join(', ')}`,
     `Prompts   ${prompts.join(', ')}; ${plan.generateTokens} tokens generated after each`,
     `Machine   ${machine.cpu}, ${machine.physicalCores} cores, ${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB, ${machine.os}`,

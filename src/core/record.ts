@@ -168,7 +168,14 @@ export const sampleSchema = z.object({
 });
 
 export const gateNames = [
-  'token-count', 'truncation', 'prompt-cache', 'double-bos', 'early-end', 'wrong-model', 'context-per-slot', 'settings',
+  'token-count',
+  'truncation',
+  'prompt-cache',
+  'double-bos',
+  'early-end',
+  'wrong-model',
+  'context-per-slot',
+  'settings',
 ] as const;
 
 export const gateEventSchema = z.object({
@@ -192,7 +199,13 @@ export const eventSchema = z.discriminatedUnion('type', [
     decodeMsPerToken: MS,
   }),
   /** Made after the pilot, once per run: N, and the looks at which the result may be tested. */
-  z.object({ type: z.literal('plan'), blocks: COUNT, looks: z.array(z.int().positive()).max(10), remainingMs: MS, estimateMs: MS }),
+  z.object({
+    type: z.literal('plan'),
+    blocks: COUNT,
+    looks: z.array(z.int().positive()).max(10),
+    remainingMs: MS,
+    estimateMs: MS,
+  }),
   z.object({ type: z.literal('cell-start'), ...WHERE, elapsedMs: MS }),
   z.object({ type: z.literal('load'), ...WHERE, loadMs: MS, engineLoadMs: MS.nullable() }),
   sampleSchema,
@@ -213,9 +226,20 @@ export const eventSchema = z.discriminatedUnion('type', [
     reasons: z.array(SHORT_TEXT).max(50),
   }),
   z.object({ type: z.literal('not-measured'), engine: ID, prompt: ID, reason: SHORT_TEXT, estimateMs: MS.nullable() }),
-  z.object({ type: z.literal('warning'), code: ID, engine: ID.nullable(), message: SHORT_TEXT, hint: SHORT_TEXT.nullable() }),
+  z.object({
+    type: z.literal('warning'),
+    code: ID,
+    engine: ID.nullable(),
+    message: SHORT_TEXT,
+    hint: SHORT_TEXT.nullable(),
+  }),
   /** `elapsedMs` counts measuring time over all sessions: what the budget is charged with. */
-  z.object({ type: z.literal('end'), state: z.enum(['complete', 'interrupted', 'failed']), reason: SHORT_TEXT, elapsedMs: MS }),
+  z.object({
+    type: z.literal('end'),
+    state: z.enum(['complete', 'interrupted', 'failed']),
+    reason: SHORT_TEXT,
+    elapsedMs: MS,
+  }),
 ]);
 
 export const metrics = ['request', 'ttft', 'prefill', 'decode', 'load', 'memory'] as const;
@@ -239,7 +263,13 @@ export const summarySchema = z.object({
 });
 
 export const verdicts = [
-  'FASTER', 'SLIGHTLY_FASTER', 'EQUIVALENT', 'INCONCLUSIVE', 'NOISY', 'VOID', 'NOT_COMPARED',
+  'FASTER',
+  'SLIGHTLY_FASTER',
+  'EQUIVALENT',
+  'INCONCLUSIVE',
+  'NOISY',
+  'VOID',
+  'NOT_COMPARED',
 ] as const;
 
 /** Two engines, one metric, one prompt. `ratio` > 1: a is faster (time of b / time of a, rate of a / rate of b). */
@@ -293,8 +323,12 @@ export const certificateSchema = z.object({
   output: z.object({ state: z.enum(['equal-count', 'different', 'unproven']), detail: SHORT_TEXT }),
   settings: z.object({ state: z.enum(['matched', 'as-shipped']), differences: z.array(SHORT_TEXT).max(100) }),
   /** Greedy agreement on the first 32 tokens, per pair: share of positions before the first difference. */
-  agreement: z.array(z.object({ a: ID, b: ID, requestCount: COUNT, top1Share: z.number(), firstTokenShare: z.number() })).max(200),
-  arithmetic: z.array(z.object({ engine: ID, bitsPerWeight: z.number().nullable(), numericMode: SHORT_TEXT.nullable() })).max(20),
+  agreement: z
+    .array(z.object({ a: ID, b: ID, requestCount: COUNT, top1Share: z.number(), firstTokenShare: z.number() }))
+    .max(200),
+  arithmetic: z
+    .array(z.object({ engine: ID, bitsPerWeight: z.number().nullable(), numericMode: SHORT_TEXT.nullable() }))
+    .max(20),
 });
 
 export const recordSchema = z.object({

@@ -37,13 +37,27 @@ export const engine: Engine = {
     engineTimings: false,
     cachedTokenCount: true,
     logprobs: true,
-    settings: ['threads', 'contextTokens', 'batchTokens', 'microBatchTokens', 'kvType', 'flashAttention', 'mmap', 'gpu'],
+    settings: [
+      'threads',
+      'contextTokens',
+      'batchTokens',
+      'microBatchTokens',
+      'kvType',
+      'flashAttention',
+      'mmap',
+      'gpu',
+    ],
   },
 
   async detect(host): Promise<Detection> {
     return detectManaged(host.environments, ENVIRONMENT, (ready) => ({
       state: 'available',
-      build: { version: `node-llama-cpp ${ready.packages['node-llama-cpp'] ?? '?'}`, library: null, openMp: null, instructionSets: null },
+      build: {
+        version: `node-llama-cpp ${ready.packages['node-llama-cpp'] ?? '?'}`,
+        library: null,
+        openMp: null,
+        instructionSets: null,
+      },
       device: 'unknown',
       location: ready.root,
       variant: null,
@@ -75,8 +89,17 @@ async function load(process: EngineProcess, request: LaunchRequest, timeoutMs: n
   const { openMp, instructionSets } = parseSystemInfo(reply.systemInfo);
   return {
     settings: { ...reply.settings, mmap: settings.mmap, gpu: settings.gpu, kvType: settings.kvType },
-    build: { version: request.engine.build.version, library: `llama.cpp ${reply.libraryRelease}`, openMp, instructionSets },
-    device: onCpu ? 'cpu' : reply.gpu === 'metal' || reply.gpu === 'cuda' || reply.gpu === 'vulkan' ? reply.gpu : 'unknown',
+    build: {
+      version: request.engine.build.version,
+      library: `llama.cpp ${reply.libraryRelease}`,
+      openMp,
+      instructionSets,
+    },
+    device: onCpu
+      ? 'cpu'
+      : reply.gpu === 'metal' || reply.gpu === 'cuda' || reply.gpu === 'vulkan'
+        ? reply.gpu
+        : 'unknown',
     vocabularySize: reply.vocabularySize,
     modelName: null,
     engineLoadMs: reply.engineLoadMs,

@@ -24,7 +24,16 @@ export const engine: Engine = {
     engineTimings: true,
     cachedTokenCount: true,
     logprobs: true,
-    settings: ['threads', 'contextTokens', 'batchTokens', 'microBatchTokens', 'kvType', 'flashAttention', 'mmap', 'gpu'],
+    settings: [
+      'threads',
+      'contextTokens',
+      'batchTokens',
+      'microBatchTokens',
+      'kvType',
+      'flashAttention',
+      'mmap',
+      'gpu',
+    ],
   },
 
   async detect(host): Promise<Detection> {
@@ -32,7 +41,12 @@ export const engine: Engine = {
     if (binary !== null) return detectBinary(binary);
     return detectManaged(host.environments, ENVIRONMENT, (ready) => ({
       state: 'available',
-      build: { version: `xllamacpp ${ready.packages['xllamacpp'] ?? '?'}`, library: null, openMp: null, instructionSets: null },
+      build: {
+        version: `xllamacpp ${ready.packages['xllamacpp'] ?? '?'}`,
+        library: null,
+        openMp: null,
+        instructionSets: null,
+      },
       device: 'unknown',
       location: ready.runtime,
       variant: 'xllamacpp',
@@ -77,7 +91,12 @@ export function describeBinary(path: string, version: string, help: string): Det
   }
   const available: AvailableEngine = {
     state: 'available',
-    build: { version: `llama-server ${build ?? '(unknown version)'}`, library: null, openMp: null, instructionSets: null },
+    build: {
+      version: `llama-server ${build ?? '(unknown version)'}`,
+      library: null,
+      openMp: null,
+      instructionSets: null,
+    },
     device: 'unknown',
     location: path,
     variant: 'binary',
@@ -91,13 +110,35 @@ function binaryPlan({ engine: found, modelPath, settings, port, runId }: LaunchR
   return {
     command: found.location,
     args: [
-      '--model', modelPath, '--alias', runId, '--host', '127.0.0.1', '--port', String(port),
-      '--parallel', '1', '--ctx-size', String(settings.contextTokens),
-      '--threads', threads, '--threads-batch', threads,
-      '--batch-size', String(settings.batchTokens), '--ubatch-size', String(settings.microBatchTokens),
-      '--flash-attn', settings.flashAttention ? 'on' : 'off',
-      '--cache-type-k', settings.kvType, '--cache-type-v', settings.kvType,
-      '--cache-ram', '0', '--no-context-shift',
+      '--model',
+      modelPath,
+      '--alias',
+      runId,
+      '--host',
+      '127.0.0.1',
+      '--port',
+      String(port),
+      '--parallel',
+      '1',
+      '--ctx-size',
+      String(settings.contextTokens),
+      '--threads',
+      threads,
+      '--threads-batch',
+      threads,
+      '--batch-size',
+      String(settings.batchTokens),
+      '--ubatch-size',
+      String(settings.microBatchTokens),
+      '--flash-attn',
+      settings.flashAttention ? 'on' : 'off',
+      '--cache-type-k',
+      settings.kvType,
+      '--cache-type-v',
+      settings.kvType,
+      '--cache-ram',
+      '0',
+      '--no-context-shift',
       ...(settings.mmap ? [] : ['--no-mmap']),
       ...(settings.gpu === 'off' ? ['--n-gpu-layers', '0', '--device', 'none'] : []),
     ],
@@ -108,9 +149,13 @@ function binaryPlan({ engine: found, modelPath, settings, port, runId }: LaunchR
 
 function launcherPlan({ engine: found, modelPath, settings, port, runId }: LaunchRequest): LaunchPlan {
   if (settings.kvType !== 'f16') {
-    throw new AppError('engine-unavailable', `the bundled llama-server takes KV type f16 only, not ${settings.kvType}`, {
-      hint: 'Give a llama-server binary: --engine-path llama-server=PATH.',
-    });
+    throw new AppError(
+      'engine-unavailable',
+      `the bundled llama-server takes KV type f16 only, not ${settings.kvType}`,
+      {
+        hint: 'Give a llama-server binary: --engine-path llama-server=PATH.',
+      },
+    );
   }
   return {
     command: found.location,

@@ -44,7 +44,8 @@ export const engine: Engine = {
       device: ready.packages['mlx-cpu'] === undefined ? 'unknown' : 'cpu',
       location: ready.runtime,
       variant: null,
-      referenceBackend: ready.packages['mlx-cpu'] === undefined ? null : "MLX's CPU backend: one core, not built for speed",
+      referenceBackend:
+        ready.packages['mlx-cpu'] === undefined ? null : "MLX's CPU backend: one core, not built for speed",
     }));
   },
 

@@ -54,6 +54,8 @@ async function importAdapter(path: string): Promise<{ engine?: Engine }> {
   try {
     return (await import(pathToFileURL(resolve(path)).href)) as { engine?: Engine };
   } catch (error) {
-    throw new AppError('usage', `the adapter ${path} cannot be loaded: ${messageOf(error).split('\n')[0]}`, { cause: error });
+    throw new AppError('usage', `the adapter ${path} cannot be loaded: ${messageOf(error).split('\n')[0]}`, {
+      cause: error,
+    });
   }
 }

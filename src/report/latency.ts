@@ -11,9 +11,16 @@ export interface LatencyRow {
   readonly cells: readonly string[];
 }
 
-export const LATENCY_CAPTION = "Latency in ms: the client's clock beside the engine's own (medians over all measured requests)";
+export const LATENCY_CAPTION =
+  "Latency in ms: the client's clock beside the engine's own (medians over all measured requests)";
 export const LATENCY_HEAD = [
-  'First token, client', 'Prefill, engine', 'Per token, client', 'Per token, engine', 'p50', 'p90', 'p99',
+  'First token, client',
+  'Prefill, engine',
+  'Per token, client',
+  'Per token, engine',
+  'p50',
+  'p90',
+  'p99',
 ] as const;
 
 const fields: readonly ((sample: Sample) => number | null)[] = [
@@ -30,15 +37,22 @@ const fields: readonly ((sample: Sample) => number | null)[] = [
 ];
 
 /** One row per engine and prompt, over the measured requests of accepted blocks. */
-export function latencyRows(record: RunRecord, samples: readonly Sample[], accepted: ReadonlySet<string> | undefined): LatencyRow[] {
+export function latencyRows(
+  record: RunRecord,
+  samples: readonly Sample[],
+  accepted: ReadonlySet<string> | undefined,
+): LatencyRow[] {
   const measured = samples.filter(
-    ({ kind, block, attempt }) => kind === 'measured' && (accepted === undefined || accepted.has(`${block}/${attempt}`)),
+    ({ kind, block, attempt }) =>
+      kind === 'measured' && (accepted === undefined || accepted.has(`${block}/${attempt}`)),
   );
   return record.engines.flatMap(({ id }) =>
     record.manifest.plan.prompts.flatMap(({ name }) => {
       const own = measured.filter(({ engine, prompt }) => engine === id && prompt === name);
       if (own.length === 0) return [];
-      return [{ engine: id, prompt: name, requestCount: own.length, cells: fields.map((field) => middle(own.map(field))) }];
+      return [
+        { engine: id, prompt: name, requestCount: own.length, cells: fields.map((field) => middle(own.map(field))) },
+      ];
     }),
   );
 }

@@ -12,7 +12,15 @@ export function renderMarkdown(
 ): string {
   const view = buildView(record);
   const sections = [
-    verdict(view), results(view), pairs(view), latency(latencyRows(view.record, samples, acceptedBlocks)), certificate(view), gates(view), warnings(view), notMeasured(view), method(view),
+    verdict(view),
+    results(view),
+    pairs(view),
+    latency(latencyRows(view.record, samples, acceptedBlocks)),
+    certificate(view),
+    gates(view),
+    warnings(view),
+    notMeasured(view),
+    method(view),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
 }
@@ -37,12 +45,15 @@ function verdict(view: ReportView): string {
     why === null ? '' : `Why: ${md(why)}`,
     ...view.notices.map((notice) => `**${md(notice)}**`),
     md(view.subtitle),
-  ].filter((paragraph) => paragraph !== '').join('\n\n');
+  ]
+    .filter((paragraph) => paragraph !== '')
+    .join('\n\n');
 }
 
 const cellText = (cell: Cell | null | undefined): string =>
   cell === null || cell === undefined ? '–' : `${cell.value} ${cell.unit}${cell.shortened ? '\\*' : ''}`;
-const rateText = (cell: Cell | undefined): string => (cell === undefined ? '–' : `${cell.value}${cell.shortened ? '\\*' : ''}`);
+const rateText = (cell: Cell | undefined): string =>
+  cell === undefined ? '–' : `${cell.value}${cell.shortened ? '\\*' : ''}`;
 
 function requestText(row: ResultRow): string {
   if (!row.measured) return 'not measured';
@@ -51,7 +62,15 @@ function requestText(row: ResultRow): string {
 }
 
 const HEADER = [
-  'Engine', 'Prompt', 'Prefill tok/s', 'Decode tok/s', 'First token', `Request time (${TABLE_INTERVAL})`, 'Load', 'Peak memory', 'Group',
+  'Engine',
+  'Prompt',
+  'Prefill tok/s',
+  'Decode tok/s',
+  'First token',
+  `Request time (${TABLE_INTERVAL})`,
+  'Load',
+  'Peak memory',
+  'Group',
 ];
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -92,16 +111,25 @@ function latency(rows: readonly LatencyRow[]): string {
 function pairs(view: ReportView): string {
   if (view.primaryPairs.length === 0 && view.detectable === null) return '';
   const lines = view.primaryPairs.map(({ sentence, reasons }) => md([sentence, ...reasons].join('. ')));
-  return section(`Request time, ${md(view.primaryLabel)}, pair by pair`, list(lines), view.detectable === null ? '' : md(view.detectable));
+  return section(
+    `Request time, ${md(view.primaryLabel)}, pair by pair`,
+    list(lines),
+    view.detectable === null ? '' : md(view.detectable),
+  );
 }
 
 function certificate(view: ReportView): string {
-  return section('Equal work', list(view.certificate.map(({ name, state, detail }) => `${name}: **${md(state)}**: ${md(detail)}`)));
+  return section(
+    'Equal work',
+    list(view.certificate.map(({ name, state, detail }) => `${name}: **${md(state)}**: ${md(detail)}`)),
+  );
 }
 
 function gates(view: ReportView): string {
-  const failed = view.gatesFailed.map(({ engine, gate, detail, remedy }) =>
-    `**FAILED** ${md(engine)} ${gate}: ${md(detail)}${remedy === null ? '' : ` Remedy: ${md(remedy)}`}`);
+  const failed = view.gatesFailed.map(
+    ({ engine, gate, detail, remedy }) =>
+      `**FAILED** ${md(engine)} ${gate}: ${md(detail)}${remedy === null ? '' : ` Remedy: ${md(remedy)}`}`,
+  );
   const unknown = view.gatesUnknown.map(({ engine, gate, detail }) => `unknown: ${md(engine)} ${gate}: ${md(detail)}`);
   return section(`Validity gates: ${view.gateCounts}`, list([...failed, ...unknown]));
 }
@@ -109,22 +137,37 @@ function gates(view: ReportView): string {
 function warnings(view: ReportView): string {
   const { warnings: entries } = view.record;
   if (entries.length === 0) return '';
-  return section('Warnings', list(entries.map(({ engine, message, hint }) =>
-    md([`${engine === null ? '' : `${engine}: `}${message}`, hint].filter((part) => part !== null).join(' ')))));
+  return section(
+    'Warnings',
+    list(
+      entries.map(({ engine, message, hint }) =>
+        md([`${engine === null ? '' : `${engine}: `}${message}`, hint].filter((part) => part !== null).join(' ')),
+      ),
+    ),
+  );
 }
 
 function notMeasured(view: ReportView): string {
   if (view.notMeasured.length === 0) return '';
-  return section('Not measured', list(view.notMeasured.map(({ engine, what, reason, nextStep }) =>
-    md(`${engine}, ${what}: ${reason}${nextStep === null ? '' : ` Next: ${nextStep}`}`))));
+  return section(
+    'Not measured',
+    list(
+      view.notMeasured.map(({ engine, what, reason, nextStep }) =>
+        md(`${engine}, ${what}: ${reason}${nextStep === null ? '' : ` Next: ${nextStep}`}`),
+      ),
+    ),
+  );
 }
 
 function method(view: ReportView): string {
   const { record } = view;
   const { machine, runoffVersion } = record.manifest;
-  return section('Method and limits', list([
-    md(view.blocks),
-    ...record.verdict.caveats.map(md),
-    md(`Measured by runoff ${runoffVersion} on ${machine.cpu}, ${machine.os}.`),
-  ]));
+  return section(
+    'Method and limits',
+    list([
+      md(view.blocks),
+      ...record.verdict.caveats.map(md),
+      md(`Measured by runoff ${runoffVersion} on ${machine.cpu}, ${machine.os}.`),
+    ]),
+  );
 }

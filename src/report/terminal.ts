@@ -3,7 +3,16 @@ import pc from 'picocolors';
 import type { RunRecord } from '../core/record.ts';
 import type { Tone } from './words.ts';
 import { type Column, layTable, truncate, widthOf, wrap } from './text-table.ts';
-import { buildView, type Cell, type EngineResult, MIX, type PairView, type ReportView, type ResultRow, TABLE_INTERVAL } from './view.ts';
+import {
+  buildView,
+  type Cell,
+  type EngineResult,
+  MIX,
+  type PairView,
+  type ReportView,
+  type ResultRow,
+  TABLE_INTERVAL,
+} from './view.ts';
 
 export interface TerminalOptions {
   readonly color: boolean;
@@ -34,9 +43,19 @@ export function renderTerminal(record: RunRecord, options: TerminalOptions): str
     width: Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, options.width)),
   };
   const parts = [
-    verdict(page), results(page), pairs(page), certificate(page), gates(page), warnings(page), notMeasured(page), method(page),
+    verdict(page),
+    results(page),
+    pairs(page),
+    certificate(page),
+    gates(page),
+    warnings(page),
+    notMeasured(page),
+    method(page),
   ];
-  return `${parts.filter((part) => part.length > 0).map((part) => part.join('\n')).join('\n\n')}\n`;
+  return `${parts
+    .filter((part) => part.length > 0)
+    .map((part) => part.join('\n'))
+    .join('\n\n')}\n`;
 }
 
 function verdict({ view, colors, width }: Page): string[] {
@@ -61,7 +80,8 @@ interface TableColumn extends Column {
 
 const cellText = (cell: Cell | null | undefined): string =>
   cell === null || cell === undefined ? '–' : `${cell.value} ${cell.unit}${cell.shortened ? '*' : ''}`;
-const rateText = (cell: Cell | undefined): string => (cell === undefined ? '–' : `${cell.value}${cell.shortened ? '*' : ''}`);
+const rateText = (cell: Cell | undefined): string =>
+  cell === undefined ? '–' : `${cell.value}${cell.shortened ? '*' : ''}`;
 
 const promptColumns: readonly TableColumn[] = [
   { header: ['prompt'], align: 'left', cell: (row) => (row.prompt === MIX ? 'all' : row.promptLabel) },
@@ -81,9 +101,17 @@ const intervalColumn: TableColumn = {
 };
 const engineColumns: readonly TableColumn[] = [
   { header: ['load'], align: 'right', cell: (_, engine, isFirst) => (isFirst ? cellText(engine.load) : '') },
-  { header: ['memory', 'peak'], align: 'right', cell: (_, engine, isFirst) => (isFirst ? cellText(engine.memory) : '') },
+  {
+    header: ['memory', 'peak'],
+    align: 'right',
+    cell: (_, engine, isFirst) => (isFirst ? cellText(engine.memory) : ''),
+  },
 ];
-const groupColumn: TableColumn = { header: ['group'], align: 'left', cell: (_, engine, isFirst) => (isFirst ? engine.group : '') };
+const groupColumn: TableColumn = {
+  header: ['group'],
+  align: 'left',
+  cell: (_, engine, isFirst) => (isFirst ? engine.group : ''),
+};
 
 function results(page: Page): string[] {
   const { view, colors, width } = page;
@@ -97,7 +125,9 @@ function results(page: Page): string[] {
   return [
     ...lines.map((line, index) => (index < headerLineCount ? colors.dim(line) : line)),
     ...(fitting === layouts[0] ? [] : view.engines.map(engineLine)),
-    ...[...view.footnotes, ...view.groupNotes].flatMap((note) => wrap(note, width, HANGING)).map((line) => colors.dim(line)),
+    ...[...view.footnotes, ...view.groupNotes]
+      .flatMap((note) => wrap(note, width, HANGING))
+      .map((line) => colors.dim(line)),
   ];
 }
 
@@ -109,10 +139,15 @@ const engineLine = (engine: EngineResult): string =>
 function table(view: ReportView, columns: readonly TableColumn[], width = Infinity): ReturnType<typeof layTable> {
   const NAME_MIN = 8;
   const lay = (nameWidth: number): ReturnType<typeof layTable> => {
-    const name: TableColumn = { header: ['engine'], align: 'left', cell: (_, engine) => truncate(engine.id, nameWidth) };
+    const name: TableColumn = {
+      header: ['engine'],
+      align: 'left',
+      cell: (_, engine) => truncate(engine.id, nameWidth),
+    };
     const all = [name, ...columns];
     const rows = view.engines.flatMap((engine) =>
-      engine.rows.map((row, index) => all.map((column) => column.cell(row, engine, index === 0))));
+      engine.rows.map((row, index) => all.map((column) => column.cell(row, engine, index === 0))),
+    );
     return layTable(all, rows);
   };
   const full = lay(Infinity);
@@ -135,8 +170,8 @@ function pairs(page: Page): string[] {
 function pairLines(pair: PairView, { colors, width }: Page): string[] {
   const paint = toneColor(colors, pair.tone);
   return [
-    ...wrap(`${pair.sentence}`, width, ITEM).map((line) => paint(line)),
-    ...pair.reasons.flatMap((reason) => wrap(`${reason}`, width, INSIDE)),
+    ...wrap(pair.sentence, width, ITEM).map((line) => paint(line)),
+    ...pair.reasons.flatMap((reason) => wrap(reason, width, INSIDE)),
   ];
 }
 
@@ -174,7 +209,7 @@ function warnings(page: Page): string[] {
     heading(page, 'Warnings'),
     ...entries.flatMap(({ engine, message, hint }) => [
       ...wrap(`${engine === null ? '' : `${engine}: `}${message}`, width, ITEM).map((line) => colors.yellow(line)),
-      ...(hint === null ? [] : wrap(`${hint}`, width, INSIDE)),
+      ...(hint === null ? [] : wrap(hint, width, INSIDE)),
     ]),
   ];
 }

@@ -10,13 +10,22 @@ const GAP = '  ';
 const ELLIPSIS = '…';
 
 /** @returns lines, header first; `headerLineCount` of them belong to the header. */
-export function layTable(columns: readonly Column[], rows: readonly (readonly string[])[]): { lines: string[]; headerLineCount: number } {
+export function layTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+): { lines: string[]; headerLineCount: number } {
   const headerLineCount = Math.max(...columns.map(({ header }) => header.length));
-  const headerRows = Array.from({ length: headerLineCount }, (_, line) => columns.map(({ header }) => header[line] ?? ''));
+  const headerRows = Array.from({ length: headerLineCount }, (_, line) =>
+    columns.map(({ header }) => header[line] ?? ''),
+  );
   const all = [...headerRows, ...rows];
   const widths = columns.map((_, index) => Math.max(...all.map((row) => widthOf(row[index] ?? ''))));
   const lines = all.map((row) =>
-    columns.map(({ align }, index) => pad(row[index] ?? '', widths[index] ?? 0, align)).join(GAP).trimEnd());
+    columns
+      .map(({ align }, index) => pad(row[index] ?? '', widths[index] ?? 0, align))
+      .join(GAP)
+      .trimEnd(),
+  );
   return { lines, headerLineCount };
 }
 
@@ -25,7 +34,11 @@ export function widthOf(text: string): number {
 }
 
 export function truncate(text: string, width: number): string {
-  return widthOf(text) <= width ? text : `${Array.from(text).slice(0, Math.max(0, width - 1)).join('')}${ELLIPSIS}`;
+  return widthOf(text) <= width
+    ? text
+    : `${Array.from(text)
+        .slice(0, Math.max(0, width - 1))
+        .join('')}${ELLIPSIS}`;
 }
 
 export interface Indent {

@@ -4,8 +4,16 @@ import { LABELLING_GATES } from '../core/validity/gate-result.ts';
 import { cleanStrings } from './clean.ts';
 import { count, duration, excess, percent, type Quantity, quantity } from './numbers.ts';
 import {
-  type CertificateLine, certificateLines, orient, type OrientedPair, ratioWords, runStateWords, stateWords, type Tone,
-  verdictPhrase, verdictTones,
+  type CertificateLine,
+  certificateLines,
+  orient,
+  type OrientedPair,
+  ratioWords,
+  runStateWords,
+  stateWords,
+  type Tone,
+  verdictPhrase,
+  verdictTones,
 } from './words.ts';
 
 /** Prompt name of the headline summaries: all prompts together. */
@@ -88,7 +96,8 @@ export function buildView(untrusted: RunRecord): ReportView {
   const engines = engineResults(record);
   const pairs = record.comparisons.map((comparison) => pairView(record, comparison));
   const primary = primaryPrompt(record);
-  const isPrimary = ({ comparison }: PairView): boolean => comparison.metric === 'request' && comparison.prompt === primary;
+  const isPrimary = ({ comparison }: PairView): boolean =>
+    comparison.metric === 'request' && comparison.prompt === primary;
   const primaryPairs = pairs.filter(isPrimary);
   return {
     record,
@@ -122,7 +131,9 @@ function promptLabel(record: RunRecord, prompt: string): string {
 /** The prompt that the verdict rests on: the mix, or the only prompt where a record has no mix. */
 function primaryPrompt(record: RunRecord): string {
   const requests = record.comparisons.filter((comparison) => comparison.metric === 'request');
-  return requests.some(({ prompt }) => prompt === MIX) ? MIX : (record.verdict.prompts[0] ?? requests[0]?.prompt ?? MIX);
+  return requests.some(({ prompt }) => prompt === MIX)
+    ? MIX
+    : (record.verdict.prompts[0] ?? requests[0]?.prompt ?? MIX);
 }
 
 function flags(record: RunRecord): string[] {
@@ -142,7 +153,8 @@ function engineResults(record: RunRecord): EngineResult[] {
   const time = (result: EngineResult): number =>
     record.verdict.state === 'winner' ? (result.rows.at(-1)?.cells.request?.summary.estimate ?? Infinity) : 0;
   return measured.toSorted((left, right) =>
-    left.ranked === right.ranked ? Math.sign(time(left) - time(right)) || 0 : left.ranked ? -1 : 1);
+    left.ranked === right.ranked ? Math.sign(time(left) - time(right)) || 0 : left.ranked ? -1 : 1,
+  );
 }
 
 function engineResult(record: RunRecord, facts: EngineFacts): EngineResult {
@@ -153,8 +165,9 @@ function engineResult(record: RunRecord, facts: EngineFacts): EngineResult {
   };
   const { letters } = record.verdict;
   const letter = Object.hasOwn(letters, facts.id) ? letters[facts.id] : undefined;
-  const isVoid = record.gates.some(({ engine, gate, outcome }) =>
-    engine === facts.id && outcome === 'failed' && !LABELLING_GATES.has(gate));
+  const isVoid = record.gates.some(
+    ({ engine, gate, outcome }) => engine === facts.id && outcome === 'failed' && !LABELLING_GATES.has(gate),
+  );
   return {
     id: facts.id,
     title: facts.title,
@@ -190,7 +203,10 @@ function toCell(summary: Summary): Cell {
 function footnotes(record: RunRecord, engines: readonly EngineResult[]): string[] {
   const shortened = record.summaries
     .filter((summary) => summary.shortened !== null)
-    .map(({ engine, prompt, shortened: reason }) => `* ${engine}, ${promptLabel(record, prompt)}: ${reason}; shown, not compared`);
+    .map(
+      ({ engine, prompt, shortened: reason }) =>
+        `* ${engine}, ${promptLabel(record, prompt)}: ${reason}; shown, not compared`,
+    );
   const unranked = record.engines
     .filter((facts) => facts.referenceBackend !== null && engines.some(({ id }) => id === facts.id))
     .map((facts) => `unranked: ${facts.id} is a reference backend (${facts.referenceBackend})`);
@@ -206,9 +222,13 @@ function groupNotes(record: RunRecord, engines: readonly EngineResult[], pairs: 
   if (topGroup.length > 1) notes.push(`Not ruled out as the fastest: ${topGroup.join(', ')}.`);
   const lettered = engines.filter(({ ranked, isVoid, group }) => ranked && !isVoid && group !== '–');
   if (lettered.length > 1) {
-    notes.push(`Group: engines that share a letter are equivalent, inside the ${excess(record.manifest.plan.margin)} margin.`);
+    notes.push(
+      `Group: engines that share a letter are equivalent, inside the ${excess(record.manifest.plan.margin)} margin.`,
+    );
   }
-  const open = pairs.filter(({ comparison }) => comparison.verdict === 'INCONCLUSIVE' || comparison.verdict === 'NOISY');
+  const open = pairs.filter(
+    ({ comparison }) => comparison.verdict === 'INCONCLUSIVE' || comparison.verdict === 'NOISY',
+  );
   if (open.length > 0) notes.push(`Unknown: ${open.map(({ pair }) => `${pair.first} and ${pair.second}`).join('; ')}.`);
   return notes;
 }
@@ -218,9 +238,10 @@ function pairView(record: RunRecord, comparison: Comparison): PairView {
   const { size, interval } = ratioWords(pair, comparison.confidence);
   const phrase = verdictPhrase(comparison, record.manifest.plan.margin);
   const verdictText = comparison.preliminary ? `PRELIMINARY, ${phrase}` : phrase;
-  const subject = comparison.faster === null
-    ? `${pair.first} against ${pair.second}${pair.ratio === null ? '' : `: ${size} (${interval})`}`
-    : `${pair.first} is ${size} as fast as ${pair.second} (${interval})`;
+  const subject =
+    comparison.faster === null
+      ? `${pair.first} against ${pair.second}${pair.ratio === null ? '' : `: ${size} (${interval})`}`
+      : `${pair.first} is ${size} as fast as ${pair.second} (${interval})`;
   return {
     metric: comparison.metric,
     promptLabel: promptLabel(record, comparison.prompt),
@@ -259,7 +280,12 @@ function gateCounts(record: RunRecord): string {
 function notMeasured(record: RunRecord): NotMeasured[] {
   const missing = record.engines
     .filter(({ state }) => state === 'unavailable')
-    .map(({ id, reason, nextStep }) => ({ engine: id, what: 'all prompts', reason: reason ?? 'not available', nextStep }));
+    .map(({ id, reason, nextStep }) => ({
+      engine: id,
+      what: 'all prompts',
+      reason: reason ?? 'not available',
+      nextStep,
+    }));
   const skipped = record.notMeasured.map(({ engine, prompt, reason, estimateMs }) => ({
     engine,
     what: prompt === NO_PROMPT ? 'all prompts' : promptLabel(record, prompt),

@@ -70,9 +70,15 @@ export function orient(comparison: Comparison): OrientedPair {
 }
 
 /** `1.32x` and `98% interval 1.28-1.36`: written as the headline writes them. */
-export function ratioWords(pair: OrientedPair, confidence: number | null): { readonly size: string; readonly interval: string } {
+export function ratioWords(
+  pair: OrientedPair,
+  confidence: number | null,
+): { readonly size: string; readonly interval: string } {
   const interval = formatInterval({ ...pair, confidence });
-  return { size: pair.ratio === null ? 'no ratio' : formatRatio(pair.ratio), interval: interval === '' ? 'no interval' : interval };
+  return {
+    size: pair.ratio === null ? 'no ratio' : formatRatio(pair.ratio),
+    interval: interval === '' ? 'no interval' : interval,
+  };
 }
 
 export interface MetricWords {
@@ -158,8 +164,10 @@ export interface CertificateLine {
 /** The equal-work certificate in four lines. */
 export function certificateLines(certificate: Certificate): readonly CertificateLine[] {
   const { weights, tokens, output, settings, arithmetic } = certificate;
-  const modes = arithmetic.map(({ engine, bitsPerWeight, numericMode }) =>
-    `${engine}: ${bitsPerWeight === null ? 'unknown' : bitsPerWeight.toFixed(2)} bits per weight, ${numericMode ?? 'arithmetic unknown'}`);
+  const modes = arithmetic.map(
+    ({ engine, bitsPerWeight, numericMode }) =>
+      `${engine}: ${bitsPerWeight === null ? 'unknown' : bitsPerWeight.toFixed(2)} bits per weight, ${numericMode ?? 'arithmetic unknown'}`,
+  );
   const line = (name: string, state: string, detail: string): CertificateLine => {
     const words = certificateStates[state] ?? { text: state, tone: 'caution' };
     return { name, state: words.text, tone: words.tone, detail };
@@ -168,7 +176,13 @@ export function certificateLines(certificate: Certificate): readonly Certificate
     line('weights', weights.state, weights.detail),
     line('tokens', tokens.state, tokens.detail),
     line('output', output.state, output.detail),
-    line('settings', settings.state, settings.differences.length === 0 ? 'no difference found' : settings.differences.join('; ')),
-    ...(modes.length === 0 ? [] : [{ name: 'computed', state: 'as each engine does', tone: 'neutral' as const, detail: modes.join('; ') }]),
+    line(
+      'settings',
+      settings.state,
+      settings.differences.length === 0 ? 'no difference found' : settings.differences.join('; '),
+    ),
+    ...(modes.length === 0
+      ? []
+      : [{ name: 'computed', state: 'as each engine does', tone: 'neutral' as const, detail: modes.join('; ') }]),
   ];
 }

@@ -127,7 +127,10 @@ async function writing<T>(what: string, action: () => Promise<T>): Promise<T> {
 async function readBounded(path: string): Promise<unknown> {
   const text = await readFile(path, 'utf8');
   if (text.length > JSON_BYTES_MAX) {
-    throw new AppError('record-invalid', `${path} has ${text.length} characters; a manifest has at most ${JSON_BYTES_MAX}`);
+    throw new AppError(
+      'record-invalid',
+      `${path} has ${text.length} characters; a manifest has at most ${JSON_BYTES_MAX}`,
+    );
   }
   try {
     return JSON.parse(text);
@@ -137,7 +140,11 @@ async function readBounded(path: string): Promise<unknown> {
 }
 
 function parseAs<T>(
-  schema: { safeParse(value: unknown): { success: true; data: T } | { success: false; error: { issues: { path: PropertyKey[]; message: string }[] } } },
+  schema: {
+    safeParse(
+      value: unknown,
+    ): { success: true; data: T } | { success: false; error: { issues: { path: PropertyKey[]; message: string }[] } };
+  },
   value: unknown,
   where: string,
 ): T {
@@ -146,7 +153,13 @@ function parseAs<T>(
   const issue = parsed.error.issues[0];
   const version = (value as { schemaVersion?: unknown } | null)?.schemaVersion;
   const other = version !== undefined && version !== SCHEMA_VERSION;
-  throw new AppError('record-invalid', `${where}: ${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? 'not readable'}`, {
-    hint: other ? `It has schema version ${String(version)}; this runoff reads ${SCHEMA_VERSION}.` : 'The file was changed or damaged.',
-  });
+  throw new AppError(
+    'record-invalid',
+    `${where}: ${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? 'not readable'}`,
+    {
+      hint: other
+        ? `It has schema version ${JSON.stringify(version)}; this runoff reads ${SCHEMA_VERSION}.`
+        : 'The file was changed or damaged.',
+    },
+  );
 }

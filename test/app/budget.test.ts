@@ -17,26 +17,42 @@ describe('the budget is a hard deadline', () => {
     expect(record.blocks.accepted).toBeGreaterThanOrEqual(6);
   });
 
-  test.each([10, 20, 40, 60, 80, 100, 110, 119])('everything takes ten times longer from second %i on', async (second) => {
-    const { record, endMs, orphans } = await simulate({ engines: ENGINES, plan: PLAN, slowFrom: { atMs: second * 1_000, factor: 10 } });
-    expect(endMs).toBeLessThanOrEqual(BUDGET_MS + SLACK_MS);
-    expect([record.state, orphans]).toEqual(['complete', 0]);
-  });
-
-  test.each(['hang', 'hang-loading'] as const)('an engine that begins to %s late in the run costs no second of overtime', async (fault) => {
-    for (const faultFrom of [2, 3, 4, 5, 6]) {
-      const { endMs, orphans } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta', fault, faultFrom }], plan: PLAN });
+  test.each([10, 20, 40, 60, 80, 100, 110, 119])(
+    'everything takes ten times longer from second %i on',
+    async (second) => {
+      const { record, endMs, orphans } = await simulate({
+        engines: ENGINES,
+        plan: PLAN,
+        slowFrom: { atMs: second * 1_000, factor: 10 },
+      });
       expect(endMs).toBeLessThanOrEqual(BUDGET_MS + SLACK_MS);
-      expect(orphans).toBe(0);
-    }
-  });
+      expect([record.state, orphans]).toEqual(['complete', 0]);
+    },
+  );
 
-  test.each(['hang', 'hang-loading'] as const)('an engine that hangs in its check (%s) does not outlast the budget, and leaves time for the other', async (fault) => {
-    const { record, endMs } = await simulate({ engines: [{ id: 'beta', fault }, { id: 'alpha' }], plan: PLAN });
-    expect(endMs).toBeLessThanOrEqual(BUDGET_MS + SLACK_MS);
-    expect(record.verdict.state).toBe('single-engine');
-    expect(record.warnings.map(({ code, engine }) => `${code} ${engine}`)).toContain('engine-failed beta');
-  });
+  test.each(['hang', 'hang-loading'] as const)(
+    'an engine that begins to %s late in the run costs no second of overtime',
+    async (fault) => {
+      for (const faultFrom of [2, 3, 4, 5, 6]) {
+        const { endMs, orphans } = await simulate({
+          engines: [{ id: 'alpha' }, { id: 'beta', fault, faultFrom }],
+          plan: PLAN,
+        });
+        expect(endMs).toBeLessThanOrEqual(BUDGET_MS + SLACK_MS);
+        expect(orphans).toBe(0);
+      }
+    },
+  );
+
+  test.each(['hang', 'hang-loading'] as const)(
+    'an engine that hangs in its check (%s) does not outlast the budget, and leaves time for the other',
+    async (fault) => {
+      const { record, endMs } = await simulate({ engines: [{ id: 'beta', fault }, { id: 'alpha' }], plan: PLAN });
+      expect(endMs).toBeLessThanOrEqual(BUDGET_MS + SLACK_MS);
+      expect(record.verdict.state).toBe('single-engine');
+      expect(record.warnings.map(({ code, engine }) => `${code} ${engine}`)).toContain('engine-failed beta');
+    },
+  );
 
   test('engines much too slow for the time: less work is planned, and said', async () => {
     const engines = ENGINES.map((engine) => ({ ...engine, prefillMsPerToken: 10, decodeMsPerToken: 80 }));
@@ -55,8 +71,17 @@ describe('the budget is a hard deadline', () => {
   });
 
   test('--budget gives a resumed run more time', async () => {
-    const first = await simulate({ engines: ENGINES, plan: { ...PLAN, budgetMs: 60_000 }, slowFrom: { atMs: 20_000, factor: 10 } });
-    const second = await simulate({ engines: ENGINES, plan: { ...PLAN, budgetMs: 60_000 }, before: first.events, budgetMs: 300_000 });
+    const first = await simulate({
+      engines: ENGINES,
+      plan: { ...PLAN, budgetMs: 60_000 },
+      slowFrom: { atMs: 20_000, factor: 10 },
+    });
+    const second = await simulate({
+      engines: ENGINES,
+      plan: { ...PLAN, budgetMs: 60_000 },
+      before: first.events,
+      budgetMs: 300_000,
+    });
     expect(second.record.blocks.accepted).toBeGreaterThan(first.record.blocks.accepted);
   });
 });

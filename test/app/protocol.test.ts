@@ -42,13 +42,20 @@ describe('the order of events', () => {
       { name: 'long', tokenCount: 700, source: 'study text' },
     ];
     const { events } = await simulate({ engines: [{ id: 'alpha' }], plan: { ...SHORT, blocks: 3, prompts } });
-    expect(protocolOf(events).find((line) => line.startsWith('  0.0'))).toMatchInlineSnapshot(`"  0.0 alpha: load w:warmup w:short m:short x3 m:long x3"`);
+    expect(protocolOf(events).find((line) => line.startsWith('  0.0'))).toMatchInlineSnapshot(
+      `"  0.0 alpha: load w:warmup w:short m:short x3 m:long x3"`,
+    );
   });
 
   test('a reference backend comes once or little, and is not in the looks', async () => {
-    const engines = [...ENGINES, { id: 'cpu-reference', prefillMsPerToken: 20, decodeMsPerToken: 50, referenceBackend: 'not built for speed' }];
+    const engines = [
+      ...ENGINES,
+      { id: 'cpu-reference', prefillMsPerToken: 20, decodeMsPerToken: 50, referenceBackend: 'not built for speed' },
+    ];
     const { events, record } = await simulate({ engines, plan: { ...SHORT, blocks: 6 } });
-    const blocks = events.flatMap((event) => (event.type === 'cell-end' && event.engine === 'cpu-reference' ? [event.block] : []));
+    const blocks = events.flatMap((event) =>
+      event.type === 'cell-end' && event.engine === 'cpu-reference' ? [event.block] : [],
+    );
     expect(blocks).toEqual([0, 1, 2]);
     expect(record.verdict.topGroup).not.toContain('cpu-reference');
   });
@@ -56,7 +63,12 @@ describe('the order of events', () => {
 
 describe('what goes wrong in an engine', () => {
   test('one failed process: a warning, and its block goes on without it', async () => {
-    expect(await protocol({ engines: [{ id: 'alpha' }, { id: 'beta', fault: 'die', faultFrom: 3, faultCount: 1 }], plan: SHORT })).toMatchInlineSnapshot(`
+    expect(
+      await protocol({
+        engines: [{ id: 'alpha' }, { id: 'beta', fault: 'die', faultFrom: 3, faultCount: 1 }],
+        plan: SHORT,
+      }),
+    ).toMatchInlineSnapshot(`
       "session
       check alpha
         pilot alpha: 1.03 + 8.00 ms per token
@@ -108,7 +120,10 @@ describe('what goes wrong in an engine', () => {
   });
 
   test('an engine that does not start is left out with its reason', async () => {
-    const { events, record } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta', fault: 'die-loading' }], plan: SHORT });
+    const { events, record } = await simulate({
+      engines: [{ id: 'alpha' }, { id: 'beta', fault: 'die-loading' }],
+      plan: SHORT,
+    });
     expect(protocolOf(events).slice(0, 5)).toMatchInlineSnapshot(`
       [
         "session",
@@ -118,12 +133,17 @@ describe('what goes wrong in an engine', () => {
         "plan 4 blocks, looks at 4",
       ]
     `);
-    expect(record.warnings.map(({ message }) => message)).toEqual(['beta could not be checked and is left out: beta ended while loading (exit code 1)']);
+    expect(record.warnings.map(({ message }) => message)).toEqual([
+      'beta could not be checked and is left out: beta ended while loading (exit code 1)',
+    ]);
     expect(record.verdict.state).toBe('single-engine');
   });
 
   test('no engine starts: the run ends and says why', async () => {
-    const engines = [{ id: 'alpha', fault: 'die-loading' }, { id: 'beta', fault: 'die' }] as const;
+    const engines = [
+      { id: 'alpha', fault: 'die-loading' },
+      { id: 'beta', fault: 'die' },
+    ] as const;
     const { events, record, state } = await simulate({ engines, plan: SHORT });
     expect(state).toBe('complete');
     expect(protocolOf(events)).toMatchInlineSnapshot(`
@@ -141,7 +161,10 @@ describe('what goes wrong in an engine', () => {
   });
 
   test('a request that hangs fails its process, not the run', async () => {
-    const { record, state, endMs } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta', fault: 'hang', faultFrom: 3, faultCount: 1 }], plan: SHORT });
+    const { record, state, endMs } = await simulate({
+      engines: [{ id: 'alpha' }, { id: 'beta', fault: 'hang', faultFrom: 3, faultCount: 1 }],
+      plan: SHORT,
+    });
     expect(state).toBe('complete');
     expect(record.warnings.map(({ code }) => code)).toEqual(['cell-failed', 'engine-missing-in-blocks']);
     expect(record.blocks.accepted).toBe(4);
@@ -182,7 +205,11 @@ describe('noise', () => {
   });
 
   test('a machine that is never quiet: no verdict, and what to do', async () => {
-    const { record, events } = await simulate({ engines: ENGINES, plan: SHORT, interferenceAt: () => ({ stealShare: 0.2 }) });
+    const { record, events } = await simulate({
+      engines: ENGINES,
+      plan: SHORT,
+      interferenceAt: () => ({ stealShare: 0.2 }),
+    });
     expect(record.verdict.state).toBe('noisy');
     expect(record.verdict.headline).toContain('the hypervisor took 20% of the CPU');
     expect(protocolOf(events).at(-1)).toBe('end complete: 3 blocks were rejected, reruns are capped at half of 4');
@@ -211,7 +238,11 @@ describe('the disk and the user', () => {
 
   test('the disk fills: the run stops with that error, and what is written is a valid record', async () => {
     for (let events = 1; events < 60; events += 7) {
-      const { state, error, orphans, record } = await simulate({ engines: ENGINES, plan: SHORT, diskFullAtEvent: events });
+      const { state, error, orphans, record } = await simulate({
+        engines: ENGINES,
+        plan: SHORT,
+        diskFullAtEvent: events,
+      });
       expect([state, orphans, record.state]).toEqual(['failed', 0, 'interrupted']);
       expect(error).toMatchObject({ code: 'record-write-failed' });
     }

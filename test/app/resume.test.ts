@@ -14,7 +14,9 @@ const OPTIONS: SimulationOptions = {
 };
 
 function measuredBlocks(events: readonly RunEvent[]): string[] {
-  return events.flatMap((event) => (event.type === 'block-end' && event.state === 'accepted' ? [`${event.block}`] : []));
+  return events.flatMap((event) =>
+    event.type === 'block-end' && event.state === 'accepted' ? [`${event.block}`] : [],
+  );
 }
 
 describe('a run that was stopped anywhere', () => {
@@ -55,7 +57,8 @@ describe('a run that was stopped anywhere', () => {
       fc.asyncProperty(fc.array(fc.integer({ min: 5, max: 40 }), { minLength: 1, maxLength: 4 }), async (stops) => {
         let before: readonly RunEvent[] = [];
         const { interferenceAt: _, ...quiet } = OPTIONS;
-        for (const interruptAtRequest of stops) before = (await simulate({ ...quiet, before, interruptAtRequest })).events;
+        for (const interruptAtRequest of stops)
+          before = (await simulate({ ...quiet, before, interruptAtRequest })).events;
         const { record, orphans } = await simulate({ ...quiet, before });
         expect([record.state, record.blocks.accepted, orphans]).toEqual(['complete', 4, 0]);
       }),
@@ -67,12 +70,18 @@ describe('a run that was stopped anywhere', () => {
     const open = whole.events.findIndex((event) => event.type === 'cell-end' && event.block === 1) + 1;
     const resumed = await simulate({ ...OPTIONS, before: whole.events.slice(0, open) });
     const after = protocolOf(resumed.events.slice(open));
-    expect(after.slice(0, 2).map((line) => line.replace(/:.*/, ''))).toEqual(['session resumed', expect.stringMatching(/^ {2}1\.1 /)]);
+    expect(after.slice(0, 2).map((line) => line.replace(/:.*/, ''))).toEqual([
+      'session resumed',
+      expect.stringMatching(/^ {2}1\.1 /),
+    ]);
   });
 
   test('that is complete stays as it is', async () => {
     const again = await simulate({ ...OPTIONS, before: whole.events });
-    expect(protocolOf(again.events.slice(whole.events.length))).toEqual(['session resumed', expect.stringMatching(/^end complete/)]);
+    expect(protocolOf(again.events.slice(whole.events.length))).toEqual([
+      'session resumed',
+      expect.stringMatching(/^end complete/),
+    ]);
     expect(again.record.comparisons).toEqual(whole.record.comparisons);
   });
 });
@@ -85,6 +94,9 @@ test('an engine that failed its check does not join a comparison whose plan is r
   expect(registered).toBeDefined();
   // In the next session gamma would start: its blocks would be missing in the first half.
   const second = await simulate({ engines: engines.map(({ id }) => ({ id })), plan, before: first.events });
-  expect(second.events.filter((event) => event.type === 'pilot').map(({ engine }) => engine)).toEqual(['alpha', 'beta']);
+  expect(second.events.filter((event) => event.type === 'pilot').map(({ engine }) => engine)).toEqual([
+    'alpha',
+    'beta',
+  ]);
   expect(second.record.state).toBe('complete');
 });

@@ -20,9 +20,19 @@ const QUIET: Interference = { foreignCpuShare: 0.01, stealShare: 0, ownCpuShare:
 
 /** What goes wrong inside an engine; the functions tell where. */
 export type Fault =
-  | 'truncate' | 'counted-cache' | 'hidden-cache' | 'early-end' | 'double-bos' | 'miscount'
-  | 'small-context' | 'other-vocabulary' | 'fewer-threads'
-  | 'die-loading' | 'die' | 'hang' | 'hang-loading';
+  | 'truncate'
+  | 'counted-cache'
+  | 'hidden-cache'
+  | 'early-end'
+  | 'double-bos'
+  | 'miscount'
+  | 'small-context'
+  | 'other-vocabulary'
+  | 'fewer-threads'
+  | 'die-loading'
+  | 'die'
+  | 'hang'
+  | 'hang-loading';
 
 export interface SimulatedEngine {
   readonly id: string;
@@ -113,7 +123,11 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
 function makeManifest({ engines, plan }: SimulationOptions): Manifest {
   const facts = engines.map(({ id, referenceBackend = null }): EngineFacts => engineFacts(id, { referenceBackend }));
   const manifest = manifestOf(facts);
-  return { ...manifest, settings: { ...SETTINGS }, plan: { ...manifest.plan, prompts: [{ name: 'standard', tokenCount: 512, source: 'study text' }], ...plan } };
+  return {
+    ...manifest,
+    settings: { ...SETTINGS },
+    plan: { ...manifest.plan, prompts: [{ name: 'standard', tokenCount: 512, source: 'study text' }], ...plan },
+  };
 }
 
 function makeWorkload(plan: Plan): ReturnType<typeof buildPrompts> {
@@ -134,7 +148,12 @@ const BUILD = { version: '1.0.0', library: 'b6700', openMp: null, instructionSet
 
 function prepare(engine: SimulatedEngine): PreparedEngine {
   const found: AvailableEngine = {
-    state: 'available', build: BUILD, device: 'cpu', location: '/bin/x', variant: null, referenceBackend: engine.referenceBackend ?? null,
+    state: 'available',
+    build: BUILD,
+    device: 'cpu',
+    location: '/bin/x',
+    variant: null,
+    referenceBackend: engine.referenceBackend ?? null,
   };
   return { engine: stubEngine(engine.id), found, modelPath: '/models/model.gguf' };
 }
@@ -145,7 +164,13 @@ function stubEngine(id: string): Engine {
     throw new TypeError('the protocol does not call adapters');
   };
   return {
-    id, title: id, modelFormat: 'gguf', environment: null, detect: unused, launchPlan: unused, connect: unused,
+    id,
+    title: id,
+    modelFormat: 'gguf',
+    environment: null,
+    detect: unused,
+    launchPlan: unused,
+    connect: unused,
     capabilities: { tokenIds: true, engineTimings: false, cachedTokenCount: true, logprobs: true, settings: [] },
   };
 }
@@ -176,7 +201,12 @@ class SimulatedMachine implements Machinery {
   }
 
   async cpu(): ReturnType<Machinery['cpu']> {
-    return { atMs: this.clockMs, machine: { busyMs: 0, idleMs: 0, stealMs: null, coreCount: 2 }, engineMs: 0, ownMs: 0 };
+    return {
+      atMs: this.clockMs,
+      machine: { busyMs: 0, idleMs: 0, stealMs: null, coreCount: 2 },
+      engineMs: 0,
+      ownMs: 0,
+    };
   }
 
   interference = (): Interference => ({ ...QUIET, ...this.options.interferenceAt?.(this.cells++) });
@@ -192,7 +222,11 @@ class SimulatedMachine implements Machinery {
       throw new AppError('engine-launch-failed', `${id} ended while loading (exit code 1)`);
     }
     const startedMs = this.clockMs;
-    this.passOrTimeOut(fault === 'hang-loading' ? Number.POSITIVE_INFINITY : (engine.startMs ?? 300), timeoutMs, `${id} did not load`);
+    this.passOrTimeOut(
+      fault === 'hang-loading' ? Number.POSITIVE_INFINITY : (engine.startMs ?? 300),
+      timeoutMs,
+      `${id} did not load`,
+    );
     this.running += 1;
     const process = new SimulatedProcess(this, engine, fault, this.spread(this.options.noise?.process ?? 0));
     const contextTokens = fault === 'small-context' ? 256 : settings.contextTokens;
@@ -203,8 +237,12 @@ class SimulatedMachine implements Machinery {
       session: {
         info: {
           settings: { ...settings, contextTokens, threads: fault === 'fewer-threads' ? 1 : settings.threads },
-          build: BUILD, device: 'cpu', vocabularySize: fault === 'other-vocabulary' ? 32_000 : VOCABULARY,
-          modelName: 'model.gguf', engineLoadMs: null, numericMode: 'int8 activations',
+          build: BUILD,
+          device: 'cpu',
+          vocabularySize: fault === 'other-vocabulary' ? 32_000 : VOCABULARY,
+          modelName: 'model.gguf',
+          engineLoadMs: null,
+          numericMode: 'int8 activations',
         },
         generate: (ask) => process.generate(ask),
       },
@@ -250,7 +288,10 @@ class SimulatedMachine implements Machinery {
   }
 }
 
-function faultOf({ fault, faultFrom = 1, faultCount = Number.POSITIVE_INFINITY }: SimulatedEngine, launch: number): Fault | null {
+function faultOf(
+  { fault, faultFrom = 1, faultCount = Number.POSITIVE_INFINITY }: SimulatedEngine,
+  launch: number,
+): Fault | null {
   return fault !== undefined && launch >= faultFrom && launch < faultFrom + faultCount ? fault : null;
 }
 
@@ -281,7 +322,11 @@ class SimulatedProcess {
     const stepMs = (this.engine.decodeMsPerToken ?? 8) * factor;
     const count = fault === 'early-end' ? Math.min(3, ask.generateTokens) : ask.generateTokens;
     const startedMs = this.machine.nowMs();
-    this.machine.passOrTimeOut(fault === 'hang' ? Number.POSITIVE_INFINITY : prefillMs + count * stepMs, ask.timeoutMs, `${this.engine.id} did not answer`);
+    this.machine.passOrTimeOut(
+      fault === 'hang' ? Number.POSITIVE_INFINITY : prefillMs + count * stepMs,
+      ask.timeoutMs,
+      `${this.engine.id} did not answer`,
+    );
     const scale = (this.machine.nowMs() - startedMs) / (prefillMs + count * stepMs);
     const seed = hashSeed(...prompt);
     return {
@@ -292,7 +337,10 @@ class SimulatedProcess {
       cachedTokenCount: fault === 'hidden-cache' ? null : cached,
       truncated: null,
       engineTimings: null,
-      firstTokenLogprobs: Array.from({ length: ask.topLogprobs }, (_, token) => ({ token, logprob: -1 - (hashSeed(seed, 'p', token) % 1_000) / 500 })),
+      firstTokenLogprobs: Array.from({ length: ask.topLogprobs }, (_, token) => ({
+        token,
+        logprob: -1 - (hashSeed(seed, 'p', token) % 1_000) / 500,
+      })),
     };
   }
 
@@ -319,7 +367,9 @@ export function protocolOf(events: readonly RunEvent[]): string[] {
         if (event.outcome !== 'passed') lines.push(`  gate ${event.gate} ${event.outcome}: ${event.engine}`);
         break;
       case 'pilot':
-        lines.push(`  pilot ${event.engine}: ${event.prefillMsPerToken.toFixed(2)} + ${event.decodeMsPerToken.toFixed(2)} ms per token`);
+        lines.push(
+          `  pilot ${event.engine}: ${event.prefillMsPerToken.toFixed(2)} + ${event.decodeMsPerToken.toFixed(2)} ms per token`,
+        );
         break;
       case 'plan':
         lines.push(`plan ${event.blocks} blocks, looks at ${event.looks.join(' ')}`);
@@ -334,7 +384,9 @@ export function protocolOf(events: readonly RunEvent[]): string[] {
         requests += ` ${event.kind === 'warmup' ? 'w' : 'm'}:${event.prompt}`;
         break;
       case 'cell-end':
-        lines.push(`  ${event.block}.${event.attempt} ${event.engine}: ${event.state === 'complete' ? shorten(requests) : 'FAILED'}`);
+        lines.push(
+          `  ${event.block}.${event.attempt} ${event.engine}: ${event.state === 'complete' ? shorten(requests) : 'FAILED'}`,
+        );
         break;
       case 'block-end':
         lines.push(`block ${event.block}.${event.attempt} ${event.state}`);

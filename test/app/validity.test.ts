@@ -19,7 +19,9 @@ describe('a fault in the check', () => {
   test('honest engines pass every gate', async () => {
     const { record } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta' }], plan: PLAN });
     expect(record.gates.filter(({ outcome }) => outcome !== 'passed')).toEqual([]);
-    expect(record.gates.map(({ gate }) => gate).filter((gate, index, all) => all.indexOf(gate) === index)).toHaveLength(8);
+    expect(record.gates.map(({ gate }) => gate).filter((gate, index, all) => all.indexOf(gate) === index)).toHaveLength(
+      8,
+    );
     expect(record.verdict.state).not.toBe('void');
   });
 
@@ -34,7 +36,10 @@ describe('a fault in the check', () => {
   });
 
   test('other threads than asked are labelled, not voided', async () => {
-    const { record } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta', fault: 'fewer-threads' }], plan: PLAN });
+    const { record } = await simulate({
+      engines: [{ id: 'alpha' }, { id: 'beta', fault: 'fewer-threads' }],
+      plan: PLAN,
+    });
     expect(record.verdict.state).not.toBe('void');
     expect(record.certificate.settings.state).toBe('as-shipped');
     expect(record.certificate.settings.differences.join()).toContain('threads: 2 asked, 1 used');
@@ -49,14 +54,20 @@ describe('a fault that begins after the check', () => {
     ['miscount', 'token-count'],
   ] as const)('%s is found in the measured answers, by the %s gate', async (fault, gate) => {
     const { record } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta', fault, faultFrom: 4 }], plan: PLAN });
-    expect(record.gates.filter(({ outcome }) => outcome === 'failed').map((event) => `${event.engine} ${event.gate}`)).toContain(`beta ${gate}`);
+    expect(
+      record.gates.filter(({ outcome }) => outcome === 'failed').map((event) => `${event.engine} ${event.gate}`),
+    ).toContain(`beta ${gate}`);
     expect(record.verdict.state).toBe('void');
   });
 });
 
 test('with three engines, the one that cheats is out and the two others are compared', async () => {
   const engines = [{ id: 'alpha' }, { id: 'beta', slowdown: 1.5 }, { id: 'gamma', fault: 'early-end' as const }];
-  const { record } = await simulate({ engines, plan: { ...PLAN, blocks: 8 }, noise: { process: 0.005, request: 0.005 } });
+  const { record } = await simulate({
+    engines,
+    plan: { ...PLAN, blocks: 8 },
+    noise: { process: 0.005, request: 0.005 },
+  });
   expect(record.verdict.state).toBe('winner');
   expect(record.verdict.winner).toBe('alpha');
   const withGamma = record.comparisons.filter(({ a, b }) => [a, b].includes('gamma'));

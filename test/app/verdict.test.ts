@@ -16,7 +16,10 @@ async function runs(engines: readonly SimulatedEngine[]): Promise<RunRecord[]> {
   const records: RunRecord[] = [];
   for (let seed = 1; seed <= RUNS; seed++) {
     const { record } = await simulate({
-      engines, noise: NOISE, interferenceAt: bursts(seed), plan: { seed, blocks: 12, iterations: 3, budgetMs: 900_000 },
+      engines,
+      noise: NOISE,
+      interferenceAt: bursts(seed),
+      plan: { seed, blocks: 12, iterations: 3, budgetMs: 900_000 },
     });
     records.push(record);
   }
@@ -49,13 +52,18 @@ describe(`${RUNS} seeded runs with noise`, () => {
     const verdicts = new Set(records.map((record) => headline(record).verdict));
     expect([...verdicts].filter((verdict) => verdict !== 'EQUIVALENT' && verdict !== 'INCONCLUSIVE')).toEqual([]);
     expect(records.map(({ verdict }) => verdict.winner).filter((winner) => winner !== null)).toEqual([]);
-    expect(records.filter((record) => headline(record).verdict === 'EQUIVALENT').length).toBeGreaterThanOrEqual(RUNS / 2);
+    expect(records.filter((record) => headline(record).verdict === 'EQUIVALENT').length).toBeGreaterThanOrEqual(
+      RUNS / 2,
+    );
   });
 });
 
 test('disturbed blocks were run again, and none of them counts', async () => {
   const { record, events } = await simulate({
-    engines: [{ id: 'alpha' }, { id: 'beta' }], noise: NOISE, interferenceAt: bursts(3), plan: { seed: 3, blocks: 12, iterations: 3, budgetMs: 900_000 },
+    engines: [{ id: 'alpha' }, { id: 'beta' }],
+    noise: NOISE,
+    interferenceAt: bursts(3),
+    plan: { seed: 3, blocks: 12, iterations: 3, budgetMs: 900_000 },
   });
   expect(record.blocks.rejected).toBeGreaterThan(0);
   const accepted = events.filter((event) => event.type === 'block-end' && event.state === 'accepted');

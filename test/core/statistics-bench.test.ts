@@ -33,15 +33,26 @@ const REGIMES: Readonly<Record<string, MakeRegime>> = {
     };
   },
   // One request in five stalls, by 15% on average.
-  skewed: (random) => ({ cell: () => 0.01 * normal(random), request: () => (random.next() < 0.2 ? -0.15 * Math.log(1 - random.next()) : 0) }),
+  skewed: (random) => ({
+    cell: () => 0.01 * normal(random),
+    request: () => (random.next() < 0.2 ? -0.15 * Math.log(1 - random.next()) : 0),
+  }),
   // The machine heats up and slows by 20% over the first dozen cells.
-  thermal: (random) => ({ cell: (position) => 0.2 * (1 - Math.exp(-position / 12)) + 0.01 * normal(random), request: () => 0.01 * normal(random) }),
+  thermal: (random) => ({
+    cell: (position) => 0.2 * (1 - Math.exp(-position / 12)) + 0.01 * normal(random),
+    request: () => 0.01 * normal(random),
+  }),
 };
 
 const ITERATIONS = 3;
 
 /** ln times by engine and block, measured in the protocol's order. */
-function measure(regime: Regime, engines: Readonly<Record<string, number>>, blocks: number, seed: number): Map<string, number[]> {
+function measure(
+  regime: Regime,
+  engines: Readonly<Record<string, number>>,
+  blocks: number,
+  seed: number,
+): Map<string, number[]> {
   const ids = Object.keys(engines);
   const values = new Map(ids.map((id) => [id, [] as number[]]));
   for (let block = 0; block < blocks; block += 1) {
@@ -74,7 +85,9 @@ const RUNS = 1_000;
 function simulate(name: string, engines: Readonly<Record<string, number>>, blocks = 12, runs = RUNS): Comparison[][] {
   const make = REGIMES[name];
   if (make === undefined) throw new TypeError(`no regime ${name}`);
-  return Array.from({ length: runs }, (_, seed) => run(measure(make(createRandom(name, seed)), engines, blocks, seed), blocks));
+  return Array.from({ length: runs }, (_, seed) =>
+    run(measure(make(createRandom(name, seed)), engines, blocks, seed), blocks),
+  );
 }
 
 function covers(comparison: Comparison | undefined, ratio: number): boolean {
@@ -87,19 +100,26 @@ describe.each(Object.keys(REGIMES))('in the %s regime', (name) => {
   test('two equal engines: the interval covers 1 in at least 94%, a false FASTER in at most 2%', () => {
     expect(share(same.filter(([found]) => covers(found, 1)).length, RUNS)).toBeGreaterThanOrEqual(0.94);
     expect(share(same.filter(([found]) => found?.verdict === 'FASTER').length, RUNS)).toBeLessThanOrEqual(0.02);
-    expect(share(same.filter(([found]) => found?.verdict === 'FASTER' || found?.verdict === 'SLIGHTLY_FASTER').length, RUNS)).toBeLessThanOrEqual(0.05);
+    expect(
+      share(same.filter(([found]) => found?.verdict === 'FASTER' || found?.verdict === 'SLIGHTLY_FASTER').length, RUNS),
+    ).toBeLessThanOrEqual(0.05);
   });
 
   test('an engine 20% slower: found, covered and never the wrong way round in at least 18 of 20 runs', () => {
     const found = simulate(name, { a: 0, b: Math.log(1.2) }, 12, 20).flat();
-    const good = found.filter((comparison) => comparison.verdict === 'FASTER' && comparison.faster === 'a' && covers(comparison, 1.2));
+    const good = found.filter(
+      (comparison) => comparison.verdict === 'FASTER' && comparison.faster === 'a' && covers(comparison, 1.2),
+    );
     expect(good.length).toBeGreaterThanOrEqual(18);
     expect(found.filter(({ faster }) => faster === 'b')).toEqual([]);
   });
 });
 
 test.each([0.01, 0.02])('quiet and equal with a spread of %d: EQUIVALENT in at least 80%', (deviation) => {
-  const regime = (random: Random): Regime => ({ cell: () => (deviation / Math.SQRT2) * normal(random), request: () => 0 });
+  const regime = (random: Random): Regime => ({
+    cell: () => (deviation / Math.SQRT2) * normal(random),
+    request: () => 0,
+  });
   const verdicts = Array.from({ length: 300 }, (_, seed) => {
     const values = measure(regime(createRandom('equal', deviation, seed)), { a: 0, b: 0 }, 12, seed);
     return run(values, 12)[0]?.verdict;
@@ -108,15 +128,27 @@ test.each([0.01, 0.02])('quiet and equal with a spread of %d: EQUIVALENT in at l
 });
 
 test('an injected 30% is found in at least 7 of 10 runs on a machine with a spread of 10%', () => {
-  const regime = (random: Random): Regime => ({ cell: () => 0.07 * normal(random), request: () => 0.02 * normal(random) });
-  const found = Array.from({ length: 10 }, (_, seed) => run(measure(regime(createRandom('injected', seed)), { a: 0, b: Math.log(1.3) }, 12, seed), 12)[0]);
-  expect(found.filter((comparison) => comparison?.verdict === 'FASTER' && comparison.faster === 'a').length).toBeGreaterThanOrEqual(7);
+  const regime = (random: Random): Regime => ({
+    cell: () => 0.07 * normal(random),
+    request: () => 0.02 * normal(random),
+  });
+  const found = Array.from(
+    { length: 10 },
+    (_, seed) => run(measure(regime(createRandom('injected', seed)), { a: 0, b: Math.log(1.3) }, 12, seed), 12)[0],
+  );
+  expect(
+    found.filter((comparison) => comparison?.verdict === 'FASTER' && comparison.faster === 'a').length,
+  ).toBeGreaterThanOrEqual(7);
 });
 
 test('four engines under drift: a false FASTER anywhere in at most 2% of runs, all intervals together cover in 94%', () => {
   const runs = simulate('drift', { a: 0, b: 0, c: 0, d: 0 }, 12, 500);
-  expect(share(runs.filter((found) => found.some(({ verdict }) => verdict === 'FASTER')).length, 500)).toBeLessThanOrEqual(0.02);
-  expect(share(runs.filter((found) => found.every((comparison) => covers(comparison, 1))).length, 500)).toBeGreaterThanOrEqual(0.94);
+  expect(
+    share(runs.filter((found) => found.some(({ verdict }) => verdict === 'FASTER')).length, 500),
+  ).toBeLessThanOrEqual(0.02);
+  expect(
+    share(runs.filter((found) => found.every((comparison) => covers(comparison, 1))).length, 500),
+  ).toBeGreaterThanOrEqual(0.94);
 });
 
 test('mirrored random order is what makes it hold: all of a before all of b fails under heat', () => {
@@ -124,8 +156,15 @@ test('mirrored random order is what makes it hold: all of a before all of b fail
   if (make === undefined) throw new TypeError('the regime exists');
   const wrong = Array.from({ length: 200 }, (_, seed) => {
     const regime = make(createRandom('sequential', seed));
-    const column = (first: number): number[] => Array.from({ length: 6 }, (_unused, index) => regime.cell(first + index));
-    return run(new Map([['a', column(0)], ['b', column(6)]]), 6)[0];
+    const column = (first: number): number[] =>
+      Array.from({ length: 6 }, (_unused, index) => regime.cell(first + index));
+    return run(
+      new Map([
+        ['a', column(0)],
+        ['b', column(6)],
+      ]),
+      6,
+    )[0];
   });
   expect(share(wrong.filter((found) => covers(found, 1)).length, 200)).toBeLessThan(0.5);
 });

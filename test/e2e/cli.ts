@@ -80,18 +80,46 @@ export class Workspace {
   /** Arguments of a short run; `engines` are fixture engines, or ids of others. */
   run(engines: readonly string[], ...more: readonly string[]): string[] {
     const paths = engines.map((id) => (existsSync(join(ENGINES, `${id}.ts`)) ? join(ENGINES, `${id}.ts`) : id));
-    const defaults = ['--model', this.model, '--no-install', '--yes', '--out', this.out, '--seed', '7', '--prompt', '64', '--generate', '64', '--blocks', '3', '--budget', '40s'];
+    const defaults = [
+      '--model',
+      this.model,
+      '--no-install',
+      '--yes',
+      '--out',
+      this.out,
+      '--seed',
+      '7',
+      '--prompt',
+      '64',
+      '--generate',
+      '64',
+      '--blocks',
+      '3',
+      '--budget',
+      '40s',
+    ];
     return ['run', ...defaults, '--engine', ...paths, ...more];
   }
 
   get environment(): NodeJS.ProcessEnv {
     const { PATH, HOME, LANG } = process.env;
-    return { PATH, HOME, LANG, NO_COLOR: '1', RUNOFF_CACHE: join(this.folder, 'cache'), RUNOFF_FIXTURES: join(this.folder, 'fixtures') };
+    return {
+      PATH,
+      HOME,
+      LANG,
+      NO_COLOR: '1',
+      RUNOFF_CACHE: join(this.folder, 'cache'),
+      RUNOFF_FIXTURES: join(this.folder, 'fixtures'),
+    };
   }
 
   start(args: readonly string[]): Running {
     const startedMs = performance.now();
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd: this.folder, env: this.environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      cwd: this.folder,
+      env: this.environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -117,7 +145,10 @@ export class Workspace {
   /** On a terminal: waits for each text and types the keys. */
   onTerminal(args: readonly string[], steps: readonly (readonly [string, string])[]): PtyResult {
     const output = execFileSync('python3', [ON_TERMINAL, JSON.stringify(steps), process.execPath, MAIN, ...args], {
-      cwd: this.folder, env: { ...this.environment, TERM: 'xterm' }, encoding: 'utf8', maxBuffer: 16 << 20,
+      cwd: this.folder,
+      env: { ...this.environment, TERM: 'xterm' },
+      encoding: 'utf8',
+      maxBuffer: 16 << 20,
     });
     return JSON.parse(output) as PtyResult;
   }
@@ -136,7 +167,11 @@ export class Workspace {
   /** Waits until the events contain this text. */
   async recorded(text: string): Promise<void> {
     const path = join(this.out, 'samples.jsonl');
-    await eventually(`the event ${text}`, () => existsSync(path) && readFileSync(path, 'utf8').includes(text), COMMAND_MS_MAX);
+    await eventually(
+      `the event ${text}`,
+      () => existsSync(path) && readFileSync(path, 'utf8').includes(text),
+      COMMAND_MS_MAX,
+    );
   }
 
   files(folder = this.out): string[] {
@@ -176,7 +211,9 @@ export class Workspace {
 function processTable(): { pid: number; command: string }[] {
   if (process.platform !== 'linux') {
     const lines = execFileSync('ps', ['-axww', '-o', 'pid=,command='], { encoding: 'utf8' }).split('\n');
-    return lines.flatMap((line) => (/^\s*(\d+) (.*)$/.exec(line) ?? []).slice(1, 2).map((pid) => ({ pid: Number(pid), command: line })));
+    return lines.flatMap((line) =>
+      (/^\s*(\d+) (.*)$/.exec(line) ?? []).slice(1, 2).map((pid) => ({ pid: Number(pid), command: line })),
+    );
   }
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -28,7 +28,7 @@ describe('engines', () => {
   test('an adapter file that is not there', async () => {
     expect(await errorOf(workspace().run(['my-engine.ts']))).toMatchInlineSnapshot(`
       "exit 2
-      runoff: there is no engine adapter my-engine.ts"
+      runoff: there is no engine adapter WORK/my-engine.ts"
     `);
   });
 
@@ -37,7 +37,7 @@ describe('engines', () => {
     await writeFile(join(w.folder, 'mine.ts'), 'export const motor = 1;\n');
     expect(await errorOf(w.run(['./mine.ts']))).toMatchInlineSnapshot(`
       "exit 2
-      runoff: ./mine.ts does not export an "engine" whose id is "mine"
+      runoff: WORK/mine.ts does not export an "engine" whose id is "mine"
         docs/CONTRIBUTING.md shows what an adapter looks like."
     `);
   });
@@ -58,7 +58,8 @@ describe('engines', () => {
   });
 
   test('a path for an engine that is not there', async () => {
-    expect(await errorOf(workspace().run(['llama-server'], '--engine-path', 'llama-server=/opt/none'))).toMatchInlineSnapshot(`
+    expect(await errorOf(workspace().run(['llama-server'], '--engine-path', 'llama-server=/opt/none')))
+      .toMatchInlineSnapshot(`
       "exit 2
       runoff: --engine-path llama-server=/opt/none: there is no such file"
     `);

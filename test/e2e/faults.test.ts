@@ -43,11 +43,11 @@ describe('an engine that goes wrong while it is measured', () => {
   test('hangs: it is given up at the deadline, not later', async () => {
     const w = workspace();
     await w.behave('beta', { fault: 'hang', faultFromLaunch: FIRST_CELL, ignoreSigterm: true });
-    const { code, durationMs } = await w.runoff(w.run(['alpha', 'beta'], '--budget', '12s'));
+    const { code, durationMs } = await w.runoff(w.run(['alpha', 'beta'], '--budget', '10s'));
     expect(code).toBe(0);
     const record = await w.record();
     expect(record.state).toBe('complete');
-    expect(record.elapsedMs).toBeLessThanOrEqual(12_000 + END_MS_MAX);
+    expect(record.elapsedMs).toBeLessThanOrEqual(10_000 + END_MS_MAX);
     expect(durationMs).toBeLessThan(25_000);
     expect(await w.orphans()).toEqual([]);
   });
@@ -57,8 +57,14 @@ describe('an engine that goes wrong in its check', () => {
   test.each([
     ['hang', /could not be checked and is left out: the engine did not answer generate within \d+ ms/],
     ['hang-loading', /could not be checked and is left out: the engine did not answer load within \d+ ms/],
-    ['exit-loading', /could not be checked and is left out: the engine died with exit code 9 during load; its last lines:\nbeta: cannot allocate 64 GB/],
-    ['refuse', /could not be checked and is left out: the engine refused generate: out of memory in the attention kernel/],
+    [
+      'exit-loading',
+      /could not be checked and is left out: the engine died with exit code 9 during load; its last lines:\nbeta: cannot allocate 64 GB/,
+    ],
+    [
+      'refuse',
+      /could not be checked and is left out: the engine refused generate: out of memory in the attention kernel/,
+    ],
   ] as const)('%s: left out with the reason, and the other is measured', async (fault, reason) => {
     const w = workspace();
     await w.behave('beta', { fault });
@@ -67,17 +73,27 @@ describe('an engine that goes wrong in its check', () => {
     expect(stderr).toMatch(reason);
     const record = await w.record();
     expect(record.notMeasured.map(({ engine }) => engine)).toContain('beta');
-    expect((await w.events()).some((event) => event.type === 'cell-end' && event.engine === 'alpha' && event.state === 'complete')).toBe(true);
+    expect(
+      (await w.events()).some(
+        (event) => event.type === 'cell-end' && event.engine === 'alpha' && event.state === 'complete',
+      ),
+    ).toBe(true);
     expect(await w.orphans()).toEqual([]);
   });
 
   test('a port that somebody else answers: nobody else is measured', async () => {
     const w = workspace();
     const binary = await installFakeServer(w.folder, { alias: 'gpt-oss-20b' });
-    const { code, stderr } = await w.runoff(w.run(['llama-server', 'alpha'], '--engine-path', `llama-server=${binary}`));
+    const { code, stderr } = await w.runoff(
+      w.run(['llama-server', 'alpha'], '--engine-path', `llama-server=${binary}`),
+    );
     expect(code).toBe(0);
-    expect(stderr).toMatch(/! llama-server could not be checked and is left out: port \d+ is answered by another server \(model gpt-oss-20b\)\n {4}Stop the other server/);
-    expect((await w.events()).filter((event) => event.type === 'sample' && event.engine === 'llama-server')).toEqual([]);
+    expect(stderr).toMatch(
+      /! llama-server could not be checked and is left out: port \d+ is answered by another server \(model gpt-oss-20b\)\n {4}Stop the other server/,
+    );
+    expect((await w.events()).filter((event) => event.type === 'sample' && event.engine === 'llama-server')).toEqual(
+      [],
+    );
     expect(await w.orphans()).toEqual([]);
   });
 
@@ -112,7 +128,7 @@ describe('a disk that fills', () => {
   test('the run stops and says so; what was written is a valid run that goes on elsewhere', async ({ skip }) => {
     const w = workspace();
     const disk = join(w.folder, 'disk');
-    const reason = smallDisk(disk, '36k');
+    const reason = smallDisk(disk, '20k');
     if (reason !== null) {
       skipped('faults', reason);
       skip(reason);
@@ -127,7 +143,7 @@ describe('a disk that fills', () => {
       `);
       expect(await w.orphans()).toEqual([]);
       const events = await w.events(out);
-      expect(events.length).toBeGreaterThan(10);
+      expect(events.length).toBeGreaterThan(5);
       const report = await w.runoff(['report', out, '--format', 'json']);
       expect([report.code, (JSON.parse(report.stdout) as { state: string }).state]).toEqual([0, 'interrupted']);
 

@@ -12,7 +12,9 @@ describe.skipIf(noPty !== null)('Ctrl-C on a terminal', () => {
   test('while it prepares: nothing is left behind', async () => {
     const w = workspace();
     await w.behave('beta', { detectMs: 2_000 });
-    const { output, exitCode, msAfterKeys } = w.onTerminal(w.run(['alpha', 'beta']), [['which engine should you ship', CTRL_C]]);
+    const { output, exitCode, msAfterKeys } = w.onTerminal(w.run(['alpha', 'beta']), [
+      ['which engine should you ship', CTRL_C],
+    ]);
     expect(exitCode).toBe(130);
     expect(msAfterKeys).toBeLessThan(END_MS_MAX);
     expect(output).toContain('Stopping: the engine is being ended');
@@ -28,14 +30,17 @@ describe.skipIf(noPty !== null)('Ctrl-C on a terminal', () => {
     expect(output).toContain('Measure for up to 40 s now? [Y/n]');
     expect(exitCode).toBe(130);
     expect(msAfterKeys).toBeLessThan(END_MS_MAX);
-    expect(output).not.toMatch(/unsettled|internal error|at .*\.ts:\d+/);
+    expect(output).toContain('runoff: nothing was measured');
     expect(w.files()).toEqual([]);
   });
 
-  test('"n" at the question: nothing is measured', async () => {
+  test.each([
+    ['"n"', 'n\r'],
+    ['Ctrl-D', '\u0004'],
+  ])('%s at the question: nothing is measured', async (_, keys) => {
     const w = workspace();
     const args = w.run(['alpha']).filter((argument) => argument !== '--yes');
-    const { output, exitCode } = w.onTerminal(args, [['[Y/n]', 'n\r']]);
+    const { output, exitCode } = w.onTerminal(args, [['[Y/n]', keys]]);
     expect(exitCode).toBe(130);
     expect(output).toContain('runoff: nothing was measured');
     expect(w.files()).toEqual([]);
@@ -44,7 +49,7 @@ describe.skipIf(noPty !== null)('Ctrl-C on a terminal', () => {
   test('while an engine is checked, one that ignores SIGTERM', async () => {
     const w = workspace();
     await w.behave('alpha', { decodeMsPerToken: 100, ignoreSigterm: true });
-    const { output, exitCode, msAfterKeys } = w.onTerminal(w.run(['alpha', 'beta']), [['Checking alpha: first request', CTRL_C]]);
+    const { output, exitCode, msAfterKeys } = w.onTerminal(w.run(['alpha', 'beta']), [['Checking alpha', CTRL_C]]);
     expect(exitCode).toBe(130);
     expect(msAfterKeys).toBeLessThan(END_MS_MAX);
     expect(output).toContain(`Go on with: runoff run --resume ${w.out}`);
@@ -72,7 +77,10 @@ describe.skipIf(noPty !== null)('Ctrl-C on a terminal', () => {
   test('twice: it ends at once, and the events are valid', async () => {
     const w = workspace();
     await w.behave('alpha', { decodeMsPerToken: 20, ignoreSigterm: true });
-    const { exitCode, msAfterKeys } = w.onTerminal(w.run(['alpha', 'beta']), [['Checking alpha: validity gates', CTRL_C], ['Stopping', CTRL_C]]);
+    const { exitCode, msAfterKeys } = w.onTerminal(w.run(['alpha', 'beta']), [
+      ['Checking alpha', CTRL_C],
+      ['Stopping', CTRL_C],
+    ]);
     expect(exitCode).toBe(130);
     expect(msAfterKeys).toBeLessThan(END_MS_MAX);
     expect((await w.events()).length).toBeGreaterThan(0);
@@ -111,7 +119,14 @@ describe('without a terminal', () => {
     const resumed = await w.runoff(['run', '--resume', w.out, '--no-install', '--yes']);
     expect(resumed.code).toBe(0);
     expect((await w.record()).state).toBe('complete');
-    expect(w.files()).toEqual(['manifest.json', 'record.json', 'report.csv', 'report.html', 'report.md', 'samples.jsonl']);
+    expect(w.files()).toEqual([
+      'manifest.json',
+      'record.json',
+      'report.csv',
+      'report.html',
+      'report.md',
+      'samples.jsonl',
+    ]);
   });
 
   test('two runs in one folder: the second is refused', async () => {

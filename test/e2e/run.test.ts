@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { recordSchema } from '../../src/core/record.ts';
@@ -12,7 +12,14 @@ describe('a whole run', () => {
     const w = workspace();
     const { code, stdout, stderr } = await w.runoff(w.run(['alpha', 'beta', 'gamma'], '--blocks', '4'));
     expect(code).toBe(0);
-    expect(w.files()).toEqual(['manifest.json', 'record.json', 'report.csv', 'report.html', 'report.md', 'samples.jsonl']);
+    expect(w.files()).toEqual([
+      'manifest.json',
+      'record.json',
+      'report.csv',
+      'report.html',
+      'report.md',
+      'samples.jsonl',
+    ]);
     expect(stderr).toMatch(/✓ alpha checked: prefill ~\d+ tok\/s, decode ~\d+ tok\/s/);
     expect(await w.orphans()).toEqual([]);
 
@@ -59,37 +66,49 @@ describe('a whole run', () => {
     expect(record.engines[0]?.command?.slice(1, 3)).toEqual(['--model', w.model]);
     const measured = (await w.events()).filter((event) => event.type === 'sample' && event.kind === 'measured');
     expect(measured.length).toBeGreaterThan(0);
-    for (const event of measured) expect(event).toMatchObject({ promptTokens: 64, generatedTokens: 64, cachedTokens: 0, engineDecodeIntervalCount: 63 });
+    for (const event of measured)
+      expect(event).toMatchObject({
+        promptTokens: 64,
+        generatedTokens: 64,
+        cachedTokens: 0,
+        engineDecodeIntervalCount: 63,
+      });
     expect(await w.orphans()).toEqual([]);
   });
 
   test('a plan file in the folder is used, and the command line goes before it', async () => {
     const w = workspace();
-    await writeFile(join(w.folder, 'runoff.config.json'), JSON.stringify({ generate: 70, prompts: [48], blocks: 5, threads: 1 }));
-    const args = w.run(['alpha']).filter((argument, index, all) => !['--prompt', '--generate'].includes(argument) && !['--prompt', '--generate'].includes(all[index - 1] ?? ''));
+    await writeFile(
+      join(w.folder, 'runoff.config.json'),
+      JSON.stringify({ generate: 70, prompts: [48], blocks: 5, threads: 1 }),
+    );
+    const args = w
+      .run(['alpha'])
+      .filter(
+        (argument, index, all) =>
+          !['--prompt', '--generate'].includes(argument) && !['--prompt', '--generate'].includes(all[index - 1] ?? ''),
+      );
     const { code, stderr } = await w.runoff([...args, '--dry-run']);
     expect(code).toBe(0);
     expect(stderr).toContain('Prompts   48 tokens; 70 tokens generated after each');
-    expect(stderr).toContain('Settings  1 threads');
     expect(stderr).toContain('up to 3 blocks');
   });
 });
 
 test('--dry-run prints the plan and measures nothing', async () => {
   const w = workspace();
-  const { code, stdout, stderr } = await w.runoff(w.run(['alpha', 'beta'], '--threads', '2', '--dry-run'));
+  const { code, stdout, stderr } = await w.runoff(w.run(['alpha', 'beta'], '--dry-run'));
   expect([code, stdout, w.files()]).toEqual([0, '', []]);
-  expect(w.normalise(stderr).replace(/^Machine .*$/m, 'Machine   MACHINE')).toMatchInlineSnapshot(`
+  expect(w.normalise(stderr)).toMatchInlineSnapshot(`
     "runoff 0.1.0: which engine should you ship for this model, on this machine?
-    Reading Tiny-Test.Q4_0.gguf
-    Building the prompts
 
-    Model     Tiny-Test.Q4_0, Q4_0, 0 MB
-    Engines   alpha (alpha 1.0.0), beta (beta 1.0.0)
+    Model     MODEL
+    Engines   alpha: alpha 1.0.0
+              beta: beta 1.0.0
     Prompts   64 tokens; 64 tokens generated after each
-    Machine   MACHINE
-    Settings  2 threads, context 768, batch 512, KV f16, flash attention on, GPU auto
-    Time      at most 40 s: first each engine is checked, then up to 3 blocks with a fresh process per engine"
+    Time      at most 40 s of measuring, up to 3 blocks; installing comes before it
+
+    Nothing was installed or measured. Without --dry-run the run starts."
   `);
 });
 
@@ -103,4 +122,15 @@ test('an engine that does less work voids the comparison: exit code 3, and the r
   if (record.verdict.state === 'noisy') return;
   expect([code, record.verdict.state]).toEqual([3, 'void']);
   expect(stdout).toContain('beta failed the early-end gate');
+});
+
+// Fails until planSchema.engines (src/core/record.ts) takes paths: an ID has at most 100 characters, and makePlan then throws a ZodError.
+test.fails('an adapter file deep in folders is an engine like any other', async () => {
+  const w = workspace();
+  const folder = join(w.folder, ...Array.from({ length: 8 }, (_, index) => `folder-number-${index}`));
+  await mkdir(folder, { recursive: true });
+  const alpha = w.run(['alpha']).at(-1) ?? '';
+  await writeFile(join(folder, 'alpha.ts'), `export { engine } from '${alpha}';\n`);
+  const { code } = await w.runoff(w.run([join(folder, 'alpha.ts')]));
+  expect(code).toBe(0);
 });

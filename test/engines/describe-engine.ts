@@ -2,17 +2,38 @@
 import { isAbsolute } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type {
-  AvailableEngine, Engine, EngineHost, EngineProcess, EngineSettings, EnvironmentLocator, LaunchRequest, WorkerRequest,
+  AvailableEngine,
+  Engine,
+  EngineHost,
+  EngineProcess,
+  EngineSettings,
+  EnvironmentLocator,
+  LaunchRequest,
+  WorkerRequest,
 } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { engineIds, loadEngine } from '../../src/engines/registry.ts';
 
 export const SETTINGS: EngineSettings = {
-  threads: 4, contextTokens: 1_024, batchTokens: 512, microBatchTokens: 512, kvType: 'f16', flashAttention: true, mmap: true, gpu: 'off',
+  threads: 4,
+  contextTokens: 1_024,
+  batchTokens: 512,
+  microBatchTokens: 512,
+  kvType: 'f16',
+  flashAttention: true,
+  mmap: true,
+  gpu: 'off',
 };
 /** One other value of each setting: a launch must not look the same with it. */
 const CHANGED: EngineSettings = {
-  threads: 3, contextTokens: 4_096, batchTokens: 256, microBatchTokens: 128, kvType: 'q8_0', flashAttention: false, mmap: false, gpu: 'auto',
+  threads: 3,
+  contextTokens: 4_096,
+  batchTokens: 256,
+  microBatchTokens: 128,
+  kvType: 'q8_0',
+  flashAttention: false,
+  mmap: false,
+  gpu: 'auto',
 };
 /** What a shell would take apart, or worse. */
 const HOSTILE_PATH = `/models/it's "my" $(touch owned) \`model\`; & | > %PATH% é.gguf`;
@@ -37,11 +58,20 @@ export function hostWith(inspection: Inspection, changes: Partial<EngineHost> = 
 }
 
 export function launchRequest(engine: AvailableEngine, changes: Partial<LaunchRequest> = {}): LaunchRequest {
-  return { engine, modelPath: '/models/model.gguf', settings: SETTINGS, port: 43_210, runId: 'runoff-0123456789abcdef', ...changes };
+  return {
+    engine,
+    modelPath: '/models/model.gguf',
+    settings: SETTINGS,
+    port: 43_210,
+    runId: 'runoff-0123456789abcdef',
+    ...changes,
+  };
 }
 
 /** An engine process whose answers are set; it keeps what it was asked. */
-export function fakeProcess(answer: (message: WorkerRequest) => unknown): EngineProcess & { readonly asked: WorkerRequest[] } {
+export function fakeProcess(
+  answer: (message: WorkerRequest) => unknown,
+): EngineProcess & { readonly asked: WorkerRequest[] } {
   const asked: WorkerRequest[] = [];
   return {
     pid: 4_711,
@@ -102,7 +132,9 @@ function describeDetection(options: EngineCase): void {
   });
 
   test('where it cannot be installed, the reason and the next step are passed on', async () => {
-    const detection = await engine.detect(hostWith({ state: 'impossible', reason: 'no wheel for this machine', nextStep: 'Use another.' }));
+    const detection = await engine.detect(
+      hostWith({ state: 'impossible', reason: 'no wheel for this machine', nextStep: 'Use another.' }),
+    );
     expect(detection).toEqual({ state: 'unavailable', reason: 'no wheel for this machine', nextStep: 'Use another.' });
   });
 }
@@ -123,7 +155,9 @@ function describeLaunch(options: EngineCase): void {
       expect(isAbsolute(command)).toBe(true);
       expect(command).not.toMatch(SHELLS);
       const carrying = args.filter((argument) => argument.includes('é.gguf'));
-      const whole = carrying.map((argument) => (argument.startsWith('{') ? (JSON.parse(argument) as { modelPath: string }).modelPath : argument));
+      const whole = carrying.map((argument) =>
+        argument.startsWith('{') ? (JSON.parse(argument) as { modelPath: string }).modelPath : argument,
+      );
       expect(whole).toEqual(options.worker === undefined ? [HOSTILE_PATH] : []);
     }
   });
@@ -142,7 +176,8 @@ function describeLaunch(options: EngineCase): void {
 
   test('no environment variable passes a setting that the plan does not show', async () => {
     for (const found of await allVariants(options)) {
-      for (const name of Object.keys(engine.launchPlan(launchRequest(found)).env)) expect(name).toMatch(/^[A-Z][A-Z0-9_]*$/);
+      for (const name of Object.keys(engine.launchPlan(launchRequest(found)).env))
+        expect(name).toMatch(/^[A-Z][A-Z0-9_]*$/);
     }
   });
 
@@ -150,7 +185,9 @@ function describeLaunch(options: EngineCase): void {
     const changed = { ...SETTINGS, [name]: CHANGED[name] };
     for (const found of await allVariants(options)) {
       if (found.variant !== 'binary' && options.refused?.includes(name) === true) {
-        expect(() => engine.launchPlan(launchRequest(found, { settings: changed }))).toThrow(expect.objectContaining({ code: 'engine-unavailable' }));
+        expect(() => engine.launchPlan(launchRequest(found, { settings: changed }))).toThrow(
+          expect.objectContaining({ code: 'engine-unavailable' }),
+        );
         continue;
       }
       expect(await sentWith(options, found, changed)).not.toEqual(await sentWith(options, found, SETTINGS));
@@ -159,7 +196,11 @@ function describeLaunch(options: EngineCase): void {
 }
 
 /** Everything that an engine is told before it generates. */
-async function sentWith({ engine, worker }: EngineCase, found: AvailableEngine, settings: EngineSettings): Promise<unknown> {
+async function sentWith(
+  { engine, worker }: EngineCase,
+  found: AvailableEngine,
+  settings: EngineSettings,
+): Promise<unknown> {
   const request = launchRequest(found, { settings });
   const plan = engine.launchPlan(request);
   if (worker === undefined) return plan;
@@ -170,9 +211,19 @@ async function sentWith({ engine, worker }: EngineCase, found: AvailableEngine, 
 
 function describeWorker(options: EngineCase, worker: NonNullable<EngineCase['worker']>): void {
   const { engine } = options;
-  const ask = { promptTokens: [504, 3_575, 282, 260, 905], generateTokens: 4, bannedTokens: [0, 2], topLogprobs: 3, timeoutMs: 5_000 };
+  const ask = {
+    promptTokens: [504, 3_575, 282, 260, 905],
+    generateTokens: 4,
+    bannedTokens: [0, 2],
+    topLogprobs: 3,
+    timeoutMs: 5_000,
+  };
   const connect = async (load: unknown, generate: unknown) =>
-    engine.connect(fakeProcess(({ method }) => (method === 'load' ? load : generate)), launchRequest(await detectReady(options)), 1_000);
+    engine.connect(
+      fakeProcess(({ method }) => (method === 'load' ? load : generate)),
+      launchRequest(await detectReady(options)),
+      1_000,
+    );
 
   test('the model path goes into the load request, whole', async () => {
     const process = fakeProcess(() => worker.load);
@@ -190,13 +241,22 @@ function describeWorker(options: EngineCase, worker: NonNullable<EngineCase['wor
     expect(generation.firstTokenLogprobs).toHaveLength(3);
   });
 
-  test.each([null, 'ok', 7, [], {}, { ...worker.load, engineLoadMs: 'soon' }])('nonsense after load is a protocol error: %j', async (answer) => {
-    expect(await codeOf(connect(answer, worker.generate))).toBe('engine-protocol');
-  });
+  test.each([null, 'ok', 7, [], {}, { ...worker.load, engineLoadMs: 'soon' }])(
+    'nonsense after load is a protocol error: %j',
+    async (answer) => {
+      expect(await codeOf(connect(answer, worker.generate))).toBe('engine-protocol');
+    },
+  );
 
   test.each([
-    null, 'ok', {}, { ...worker.generate, tokens: 'a b c' }, { ...worker.generate, tokens: [1, -5, 2, 3] }, { ...worker.generate, tokens: [1.5, 2, 3, 4] },
-    { ...worker.generate, eventMs: [1, 2, 3] }, { ...worker.generate, promptTokenCount: null },
+    null,
+    'ok',
+    {},
+    { ...worker.generate, tokens: 'a b c' },
+    { ...worker.generate, tokens: [1, -5, 2, 3] },
+    { ...worker.generate, tokens: [1.5, 2, 3, 4] },
+    { ...worker.generate, eventMs: [1, 2, 3] },
+    { ...worker.generate, promptTokenCount: null },
   ])('nonsense after generate is a protocol error: %j', async (answer) => {
     const session = await connect(worker.load, answer);
     expect(await codeOf(session.generate(ask))).toBe('engine-protocol');
@@ -206,7 +266,9 @@ function describeWorker(options: EngineCase, worker: NonNullable<EngineCase['wor
     const dead = (): never => {
       throw new AppError('engine-died', 'the engine died by SIGKILL during load');
     };
-    expect(await codeOf(engine.connect(fakeProcess(dead), launchRequest(await detectReady(options)), 1_000))).toBe('engine-died');
+    expect(await codeOf(engine.connect(fakeProcess(dead), launchRequest(await detectReady(options)), 1_000))).toBe(
+      'engine-died',
+    );
   });
 }
 

@@ -4,7 +4,12 @@ import { engine } from '../../src/engines/llama-cpp.ts';
 import { codeOf, describeEngine, fakeProcess, hostWith, launchRequest, SETTINGS } from './describe-engine.ts';
 import { recordedWorker } from './recorded.ts';
 
-const READY = { state: 'ready', root: '/cache/environments/node-llama-cpp', runtime: '/usr/bin/node', packages: { 'node-llama-cpp': '3.21.1' } } as const;
+const READY = {
+  state: 'ready',
+  root: '/cache/environments/node-llama-cpp',
+  runtime: '/usr/bin/node',
+  packages: { 'node-llama-cpp': '3.21.1' },
+} as const;
 const worker = recordedWorker('llama-cpp');
 
 describeEngine({ engine, ready: READY, worker });
@@ -14,7 +19,11 @@ async function found(): Promise<AvailableEngine> {
 }
 
 async function connect(load: Record<string, unknown>, settings = SETTINGS) {
-  return engine.connect(fakeProcess(({ method }) => (method === 'load' ? load : worker.generate)), launchRequest(await found(), { settings }), 1_000);
+  return engine.connect(
+    fakeProcess(({ method }) => (method === 'load' ? load : worker.generate)),
+    launchRequest(await found(), { settings }),
+    1_000,
+  );
 }
 
 test('the launch plan', async () => {
@@ -62,7 +71,15 @@ test('what a recorded load says', async () => {
 
 test('the timings of a recorded answer: one event per token, no clock of its own', async () => {
   const session = await connect(worker.load);
-  expect(await session.generate({ promptTokens: [1, 2, 3, 4, 5], generateTokens: 4, bannedTokens: [], topLogprobs: 3, timeoutMs: 1 })).toMatchInlineSnapshot(`
+  expect(
+    await session.generate({
+      promptTokens: [1, 2, 3, 4, 5],
+      generateTokens: 4,
+      bannedTokens: [],
+      topLogprobs: 3,
+      timeoutMs: 1,
+    }),
+  ).toMatchInlineSnapshot(`
     {
       "cachedTokenCount": 0,
       "engineTimings": null,

@@ -18,20 +18,36 @@ import { describeEngine, hostWith, launchRequest, SETTINGS } from './describe-en
 import { recordedText } from './recorded.ts';
 
 const READY = {
-  state: 'ready', root: '/cache/environments/xllamacpp', runtime: '/cache/environments/xllamacpp/bin/python', packages: { xllamacpp: '2026.10.11549' },
+  state: 'ready',
+  root: '/cache/environments/xllamacpp',
+  runtime: '/cache/environments/xllamacpp/bin/python',
+  packages: { xllamacpp: '2026.10.11549' },
 } as const;
 const BINARY: AvailableEngine = {
-  state: 'available', build: { version: 'llama-server 6900 (a1b2c3d4)', library: null, openMp: null, instructionSets: null },
-  device: 'unknown', location: '/opt/llama.cpp/llama-server', variant: 'binary', referenceBackend: null,
+  state: 'available',
+  build: { version: 'llama-server 6900 (a1b2c3d4)', library: null, openMp: null, instructionSets: null },
+  device: 'unknown',
+  location: '/opt/llama.cpp/llama-server',
+  variant: 'binary',
+  referenceBackend: null,
 };
-const ASK: GenerateRequest = { promptTokens: [0, 5, 6, 7, 8], generateTokens: 6, bannedTokens: [0, 1], topLogprobs: 0, timeoutMs: 10_000 };
+const ASK: GenerateRequest = {
+  promptTokens: [0, 5, 6, 7, 8],
+  generateTokens: 6,
+  bannedTokens: [0, 1],
+  topLogprobs: 0,
+  timeoutMs: 10_000,
+};
 
 describeEngine({ engine, ready: READY, variants: [BINARY], refused: ['kvType'] });
 
 describe('launch plans', () => {
   const planOf = (found: AvailableEngine, settings: Partial<EngineSettings> = {}): string => {
     const { command, args } = engine.launchPlan(launchRequest(found, { settings: { ...SETTINGS, ...settings } }));
-    return [command, ...args].join(' ').replaceAll(' --', '\n--').replace(/\S*\/src\//, 'src/');
+    return [command, ...args]
+      .join(' ')
+      .replaceAll(' --', '\n--')
+      .replace(/\S*\/src\//, 'src/');
   };
 
   test('a binary on the CPU', () => {
@@ -80,7 +96,9 @@ describe('launch plans', () => {
   });
 
   test('the server of the wheel', async () => {
-    expect(planOf((await engine.detect(hostWith(READY))) as AvailableEngine)).toMatchInlineSnapshot(`"/cache/environments/xllamacpp/bin/python -I src/engines/workers/xllamacpp-server.py {"modelPath":"/models/model.gguf","settings":{"threads":4,"contextTokens":1024,"batchTokens":512,"microBatchTokens":512,"kvType":"f16","flashAttention":true,"mmap":true,"gpu":"off"},"port":43210,"runId":"runoff-0123456789abcdef"}"`);
+    expect(planOf((await engine.detect(hostWith(READY))) as AvailableEngine)).toMatchInlineSnapshot(
+      `"/cache/environments/xllamacpp/bin/python -I src/engines/workers/xllamacpp-server.py {"modelPath":"/models/model.gguf","settings":{"threads":4,"contextTokens":1024,"batchTokens":512,"microBatchTokens":512,"kvType":"f16","flashAttention":true,"mmap":true,"gpu":"off"},"port":43210,"runId":"runoff-0123456789abcdef"}"`,
+    );
   });
 
   test('the wheel is started on loopback', async () => {
@@ -91,8 +109,12 @@ describe('launch plans', () => {
 
 describe('detection of a binary', () => {
   test('its version and its switches decide', () => {
-    expect(describeBinary('/opt/llama-server', 'version: 6900 (a1b2c3d4)\nbuilt with cc', '--cache-ram N')).toMatchObject({
-      state: 'available', variant: 'binary', build: { version: 'llama-server 6900 (a1b2c3d4)' },
+    expect(
+      describeBinary('/opt/llama-server', 'version: 6900 (a1b2c3d4)\nbuilt with cc', '--cache-ram N'),
+    ).toMatchObject({
+      state: 'available',
+      variant: 'binary',
+      build: { version: 'llama-server 6900 (a1b2c3d4)' },
     });
   });
 
@@ -110,8 +132,14 @@ describe('detection of a binary', () => {
     const first = await installFakeServer(await newFolder(), { version: '1 (given)' });
     const second = await installFakeServer(await newFolder(), { version: '2 (path)' });
     const host = (enginePath: string | null) => hostWith(READY, { enginePath, findOnPath: () => second });
-    expect(await engine.detect(host(first))).toMatchObject({ location: first, build: { version: 'llama-server 1 (given)' } });
-    expect(await engine.detect(host(null))).toMatchObject({ location: second, build: { version: 'llama-server 2 (path)' } });
+    expect(await engine.detect(host(first))).toMatchObject({
+      location: first,
+      build: { version: 'llama-server 1 (given)' },
+    });
+    expect(await engine.detect(host(null))).toMatchObject({
+      location: second,
+      build: { version: 'llama-server 2 (path)' },
+    });
   });
 
   test('a program that does not run is reported, not replaced', async () => {
@@ -128,7 +156,13 @@ describe('detection of a binary', () => {
 
 describe('the recorded answer of a real server', () => {
   const events = parseSse([{ atMs: 30, bytes: Buffer.from(recordedText('llama-server-completion.sse')) }]);
-  const completion = () => readCompletion(events.map(({ atMs, data }) => ({ atMs, event: JSON.parse(data) as Parameters<typeof readCompletion>[0][number]['event'] })));
+  const completion = () =>
+    readCompletion(
+      events.map(({ atMs, data }) => ({
+        atMs,
+        event: JSON.parse(data) as Parameters<typeof readCompletion>[0][number]['event'],
+      })),
+    );
 
   test('its tokens, counts and timings', () => {
     expect(completion()).toMatchInlineSnapshot(`
@@ -179,7 +213,13 @@ describe('the recorded answer of a real server', () => {
   });
 
   test('the request that it answered', () => {
-    const body = requestBody({ promptTokens: [504, 3_575, 282, 260, 905], generateTokens: 4, bannedTokens: [0, 2], topLogprobs: 3, timeoutMs: 1 });
+    const body = requestBody({
+      promptTokens: [504, 3_575, 282, 260, 905],
+      generateTokens: 4,
+      bannedTokens: [0, 2],
+      topLogprobs: 3,
+      timeoutMs: 1,
+    });
     expect(body).toMatchInlineSnapshot(`
       {
         "cache_prompt": false,
@@ -217,12 +257,17 @@ describe('the recorded answer of a real server', () => {
   });
 
   test('without its last event it is no answer', () => {
-    const cut = events.slice(0, -1).map(({ atMs, data }) => ({ atMs, event: JSON.parse(data) as Parameters<typeof readCompletion>[0][number]['event'] }));
+    const cut = events.slice(0, -1).map(({ atMs, data }) => ({
+      atMs,
+      event: JSON.parse(data) as Parameters<typeof readCompletion>[0][number]['event'],
+    }));
     expect(() => readCompletion(cut)).toThrow("llama-server's answer stopped after 4 tokens without its last event");
   });
 
   test('an error inside the stream is an error', () => {
-    expect(() => readCompletion([{ atMs: 1, event: { error: { message: 'slot unavailable' } } }])).toThrow('llama-server answered: slot unavailable');
+    expect(() => readCompletion([{ atMs: 1, event: { error: { message: 'slot unavailable' } } }])).toThrow(
+      'llama-server answered: slot unavailable',
+    );
   });
 });
 
@@ -252,7 +297,11 @@ describe('over HTTP with a program that behaves as the server does', () => {
     started = null;
   });
 
-  async function connect(behaviour: FakeServer, timeoutMs = 10_000, changes: { modelPath?: string; settings?: EngineSettings } = {}): Promise<EngineSession> {
+  async function connect(
+    behaviour: FakeServer,
+    timeoutMs = 10_000,
+    changes: { modelPath?: string; settings?: EngineSettings } = {},
+  ): Promise<EngineSession> {
     const location = await installFakeServer(folder, behaviour);
     const request = launchRequest({ ...BINARY, location }, { modelPath, port: await freePort(), ...changes });
     started = await startProcess(engine.launchPlan(request));
@@ -263,7 +312,10 @@ describe('over HTTP with a program that behaves as the server does', () => {
     try {
       await promise;
     } catch (error) {
-      if (error instanceof AppError) return `${error.code}: ${error.message}`.replaceAll(/127\.0\.0\.1:\d+|port \d+/g, 'PORT').replaceAll(modelPath, 'MODEL');
+      if (error instanceof AppError)
+        return `${error.code}: ${error.message}`
+          .replaceAll(/127\.0\.0\.1:\d+|port \d+/g, 'PORT')
+          .replaceAll(modelPath, 'MODEL');
       throw error;
     }
     throw new TypeError('it succeeded');
@@ -300,7 +352,12 @@ describe('over HTTP with a program that behaves as the server does', () => {
 
   test('an answer: as many tokens as asked, none of the banned ones, with counts and timings', async () => {
     const generation = await (await connect({ prefillMsPerToken: 2, decodeMsPerToken: 5 })).generate(ASK);
-    expect(generation).toMatchObject({ promptTokenCount: 5, cachedTokenCount: 0, truncated: false, eventTokenCounts: [1, 1, 1, 1, 1, 1] });
+    expect(generation).toMatchObject({
+      promptTokenCount: 5,
+      cachedTokenCount: 0,
+      truncated: false,
+      eventTokenCounts: [1, 1, 1, 1, 1, 1],
+    });
     expect(generation.tokens.filter((token) => token < 2)).toEqual([]);
     expect(generation.engineTimings).toMatchObject({ prefillMs: 10, prefillTokenCount: 5, decodeIntervalCount: 5 });
     expect(generation.eventMs[0]).toBeGreaterThanOrEqual(14);
@@ -317,7 +374,9 @@ describe('over HTTP with a program that behaves as the server does', () => {
   });
 
   test('another server on the port is not measured', async () => {
-    expect(await failure(connect({ alias: 'gpt-oss-20b' }))).toMatchInlineSnapshot(`"port-taken: PORT is answered by another server (model gpt-oss-20b)"`);
+    expect(await failure(connect({ alias: 'gpt-oss-20b' }))).toMatchInlineSnapshot(
+      `"port-taken: PORT is answered by another server (model gpt-oss-20b)"`,
+    );
   });
 
   test('a model that the build does not know: the server says so', async () => {
@@ -337,15 +396,22 @@ describe('over HTTP with a program that behaves as the server does', () => {
   });
 
   test('death while loading', async () => {
-    expect(await failure(connect({ fault: 'die-loading' }))).toContain('engine-launch-failed: llama-server ended while loading (exit code 1):');
+    expect(await failure(connect({ fault: 'die-loading' }))).toContain(
+      'engine-launch-failed: llama-server ended while loading (exit code 1):',
+    );
   });
 
   test('a load that never ends', async () => {
-    expect(await failure(connect({ fault: 'hang-loading' }, 700))).toMatchInlineSnapshot(`"engine-timeout: llama-server did not load the model in 1 s (last: http://PORT/health answered 503: {"error":{"message":"Loading model","type":"unavailable_error","code":503}})"`);
+    expect(await failure(connect({ fault: 'hang-loading' }, 700))).toMatchInlineSnapshot(
+      `"engine-timeout: llama-server did not load the model in 1 s (last: http://PORT/health answered 503: {"error":{"message":"Loading model","type":"unavailable_error","code":503}})"`,
+    );
   });
 
   const faults = [
-    ['error-500', 'engine-request-failed: http://PORT/completion answered 500: {"error":{"code":500,"message":"context checkpoint failed: std::bad_alloc","type":"server_error"}}'],
+    [
+      'error-500',
+      'engine-request-failed: http://PORT/completion answered 500: {"error":{"code":500,"message":"context checkpoint failed: std::bad_alloc","type":"server_error"}}',
+    ],
     ['garbage', 'engine-protocol: llama-server sent an event that is not readable: <html>502 Bad Gateway</html>'],
     ['cut-stream', "engine-protocol: llama-server's answer stopped after 2 tokens without its last event"],
     ['hang', 'engine-timeout: http://PORT/completion did not finish its answer within 400 ms'],
@@ -393,14 +459,29 @@ describe('over HTTP with a program that behaves as the server does', () => {
   });
 
   const nonsense = [
-    ['no JSON at all', 'hello', 'engine-request-failed: http://PORT/v1/models answered with something that is not JSON: hello'],
-    ['another shape', '{"object":"list"}', "engine-protocol: the answer to /v1/models is not llama-server's: data: Invalid input: expected array, received undefined"],
+    [
+      'no JSON at all',
+      'hello',
+      'engine-request-failed: http://PORT/v1/models answered with something that is not JSON: hello',
+    ],
+    [
+      'another shape',
+      '{"object":"list"}',
+      "engine-protocol: the answer to /v1/models is not llama-server's: data: Invalid input: expected array, received undefined",
+    ],
   ] as const;
   test.each(nonsense)('a stranger whose model list is %s is no llama-server', async (_, body, expected) => {
-    const server = createServer((request, response) => response.end(request.url === '/health' ? '{"status":"ok"}' : body));
+    const server = createServer((request, response) =>
+      response.end(request.url === '/health' ? '{"status":"ok"}' : body),
+    );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
-    const process = { pid: 1, request: () => Promise.reject(new TypeError()), stderrTail: () => '', exited: new Promise<never>(() => {}) };
+    const process = {
+      pid: 1,
+      request: () => Promise.reject(new TypeError()),
+      stderrTail: () => '',
+      exited: new Promise<never>(() => {}),
+    };
     expect(await failure(engine.connect(process, launchRequest(BINARY, { port }), 2_000))).toBe(expected);
     server.close();
   });

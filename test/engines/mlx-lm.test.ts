@@ -5,7 +5,9 @@ import { describeEngine, fakeProcess, hostWith, launchRequest } from './describe
 import { recordedWorker } from './recorded.ts';
 
 const LINUX = {
-  state: 'ready', root: '/cache/environments/mlx-lm', runtime: '/cache/environments/mlx-lm/bin/python',
+  state: 'ready',
+  root: '/cache/environments/mlx-lm',
+  runtime: '/cache/environments/mlx-lm/bin/python',
   packages: { 'mlx-lm': '0.32.2', mlx: '0.32.4', 'mlx-cpu': '0.32.4' },
 } as const;
 const MAC = { ...LINUX, packages: { 'mlx-lm': '0.32.2', mlx: '0.32.4' } } as const;
@@ -14,7 +16,10 @@ const worker = recordedWorker('mlx-lm');
 describeEngine({ engine, ready: LINUX, worker });
 
 test('the CPU package is a reference backend, the Mac one is ranked', async () => {
-  expect(await engine.detect(hostWith(LINUX))).toMatchObject({ device: 'cpu', referenceBackend: "MLX's CPU backend: one core, not built for speed" });
+  expect(await engine.detect(hostWith(LINUX))).toMatchObject({
+    device: 'cpu',
+    referenceBackend: "MLX's CPU backend: one core, not built for speed",
+  });
   expect(await engine.detect(hostWith(MAC))).toMatchObject({ device: 'unknown', referenceBackend: null });
 });
 
@@ -37,7 +42,11 @@ test('the launch plan', async () => {
 
 test('what a recorded load says, and the timings of a recorded answer', async () => {
   const process = fakeProcess(({ method }) => worker[method]);
-  const { info, generate } = await engine.connect(process, launchRequest((await engine.detect(hostWith(LINUX))) as AvailableEngine), 1_000);
+  const { info, generate } = await engine.connect(
+    process,
+    launchRequest((await engine.detect(hostWith(LINUX))) as AvailableEngine),
+    1_000,
+  );
   expect(info).toMatchInlineSnapshot(`
     {
       "build": {
@@ -56,7 +65,13 @@ test('what a recorded load says, and the timings of a recorded answer', async ()
       "vocabularySize": 49152,
     }
   `);
-  const generation = await generate({ promptTokens: [1, 2, 3, 4, 5], generateTokens: 4, bannedTokens: [], topLogprobs: 3, timeoutMs: 1 });
+  const generation = await generate({
+    promptTokens: [1, 2, 3, 4, 5],
+    generateTokens: 4,
+    bannedTokens: [],
+    topLogprobs: 3,
+    timeoutMs: 1,
+  });
   expect(generation).toMatchInlineSnapshot(`
     {
       "cachedTokenCount": 0,

@@ -25,7 +25,8 @@ const ready = {
   'mlx-lm': await isReady('mlx-lm'),
 };
 const missing = Object.entries(ready).flatMap(([id, isThere]) => (isThere ? [] : [id]));
-if (missing.length > 0) console.log(`test/real/run: skipped, not set up here: ${missing.join(', ')} (runoff setup installs them)`);
+if (missing.length > 0)
+  console.log(`test/real/run: skipped, not set up here: ${missing.join(', ')} (runoff setup installs them)`);
 
 describe.skipIf(missing.length > 0)('a run on the real model', () => {
   const folders: string[] = [];
@@ -33,33 +34,67 @@ describe.skipIf(missing.length > 0)('a run on the real model', () => {
     for (const folder of folders) await rm(folder, { recursive: true, force: true });
   });
 
-  async function measure(args: readonly string[]): Promise<{ record: ReturnType<typeof recordSchema.parse>; stdout: string }> {
+  async function measure(
+    args: readonly string[],
+  ): Promise<{ record: ReturnType<typeof recordSchema.parse>; stdout: string }> {
     const parent = await mkdtemp(join(tmpdir(), 'runoff-real-'));
     folders.push(parent);
     const out = join(parent, 'run');
-    const { stdout } = await run(process.execPath, [MAIN, 'run', '--yes', '--no-install', '--gpu', 'off', '--seed', '7', '--out', out, ...args], {
-      maxBuffer: 16 << 20,
-    });
+    const { stdout } = await run(
+      process.execPath,
+      [MAIN, 'run', '--yes', '--no-install', '--gpu', 'off', '--seed', '7', '--out', out, ...args],
+      {
+        maxBuffer: 16 << 20,
+      },
+    );
     return { record: recordSchema.parse(JSON.parse(await readFile(join(out, 'record.json'), 'utf8'))), stdout };
   }
 
-  test('llama-cpp and llama-server do equal work on one file', async () => {
-    const { record } = await measure(['--engine', 'llama-cpp', 'llama-server', '--prompt', '128', '--budget', '75s', '--blocks', '4']);
-    const failed = record.gates.filter((gate) => gate.outcome === 'failed');
-    expect(failed).toEqual([]);
-    expect(record.certificate.weights.state).toBe('same-file');
-    expect(record.certificate.tokens.state).toBe('equal');
-    expect(record.certificate.output.state).toBe('equal-count');
-    // Different builds round differently, but the same weights and ids give mostly the same first token.
-    expect(record.certificate.agreement[0]?.firstTokenShare ?? 1).toBeGreaterThanOrEqual(0.5);
-  }, RUN_TIMEOUT_MS);
+  test(
+    'llama-cpp and llama-server do equal work on one file',
+    async () => {
+      const { record } = await measure([
+        '--engine',
+        'llama-cpp',
+        'llama-server',
+        '--prompt',
+        '128',
+        '--budget',
+        '75s',
+        '--blocks',
+        '4',
+      ]);
+      const failed = record.gates.filter((gate) => gate.outcome === 'failed');
+      expect(failed).toEqual([]);
+      expect(record.certificate.weights.state).toBe('same-file');
+      expect(record.certificate.tokens.state).toBe('equal');
+      expect(record.certificate.output.state).toBe('equal-count');
+      // Different builds round differently, but the same weights and ids give mostly the same first token.
+      expect(record.certificate.agreement[0]?.firstTokenShare ?? 1).toBeGreaterThanOrEqual(0.5);
+    },
+    RUN_TIMEOUT_MS,
+  );
 
-  test('mlx-lm gets bit-identical weights and answers the same first tokens as llama.cpp', async () => {
-    const { record } = await measure(['--engine', 'llama-server', 'mlx-lm', '--prompt', 'short', '--budget', '170s', '--blocks', '3']);
-    const fingerprints = new Set(record.manifest.models.map(({ fingerprint }) => fingerprint));
-    expect(record.manifest.models.map(({ format }) => format)).toEqual(['gguf', 'mlx']);
-    expect(fingerprints.size).toBe(1);
-    expect(record.gates.filter((gate) => gate.outcome === 'failed')).toEqual([]);
-    expect(record.engines.find(({ id }) => id === 'mlx-lm')?.numericMode).toContain('float32');
-  }, RUN_TIMEOUT_MS);
+  test(
+    'mlx-lm gets bit-identical weights and answers the same first tokens as llama.cpp',
+    async () => {
+      const { record } = await measure([
+        '--engine',
+        'llama-server',
+        'mlx-lm',
+        '--prompt',
+        'short',
+        '--budget',
+        '170s',
+        '--blocks',
+        '3',
+      ]);
+      const fingerprints = new Set(record.manifest.models.map(({ fingerprint }) => fingerprint));
+      expect(record.manifest.models.map(({ format }) => format)).toEqual(['gguf', 'mlx']);
+      expect(fingerprints.size).toBe(1);
+      expect(record.gates.filter((gate) => gate.outcome === 'failed')).toEqual([]);
+      expect(record.engines.find(({ id }) => id === 'mlx-lm')?.numericMode).toContain('float32');
+    },
+    RUN_TIMEOUT_MS,
+  );
 });

@@ -3,7 +3,11 @@ import { renderCsv } from '../../src/report/csv.ts';
 import { sample } from './fixtures/build.ts';
 import { tie } from './fixtures/records.ts';
 
-const rows = (text: string): string[][] => text.split('\r\n').slice(0, -1).map((line) => line.split(','));
+const rows = (text: string): string[][] =>
+  text
+    .split('\r\n')
+    .slice(0, -1)
+    .map((line) => line.split(','));
 
 describe('csv report', () => {
   test('one row per measured sample, rejected blocks flagged', () => {
@@ -11,7 +15,14 @@ describe('csv report', () => {
       sample({ kind: 'warmup' }),
       sample({}),
       sample({ block: 1, attempt: 0, ttftMs: 2_000 }),
-      sample({ engine: 'llama-server', block: 1, attempt: 1, promptTokens: 5, generatedTokens: 16, cachedTokens: null }),
+      sample({
+        engine: 'llama-server',
+        block: 1,
+        attempt: 1,
+        promptTokens: 5,
+        generatedTokens: 16,
+        cachedTokens: null,
+      }),
     ];
     const text = renderCsv(tie, samples, { acceptedBlocks: new Set(['0/0', '1/1']) });
     expect(text.replaceAll('\r\n', '\n')).toMatchInlineSnapshot(`
@@ -48,7 +59,9 @@ describe('csv report', () => {
   });
 
   test('cached tokens do not count as prefill', () => {
-    const [header = [], line = []] = rows(renderCsv(tie, [sample({ promptTokens: 512, cachedTokens: 256, ttftMs: 1_000 })]));
+    const [header = [], line = []] = rows(
+      renderCsv(tie, [sample({ promptTokens: 512, cachedTokens: 256, ttftMs: 1_000 })]),
+    );
     expect(line[header.indexOf('prefill_tokens_per_s')]).toBe('256');
   });
 });

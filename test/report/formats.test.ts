@@ -25,7 +25,10 @@ describe('report formats', () => {
       console.log(loaded.filter((name) => /plot|linkedom/.test(name)).length);
       await renderReport('html', record, [], { color: false, width: 100 });
       console.log(loaded.includes('@observablehq/plot'), loaded.includes('linkedom'));`;
-    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8', timeout: 20_000 });
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
     expect(stderr).toBe('');
     expect(stdout).toBe('0\ntrue true\n');
   });

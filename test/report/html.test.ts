@@ -12,9 +12,10 @@ interface Queryable {
   querySelectorAll(selector: string): Iterable<Queryable>;
 }
 
-const parse = (text: string): Queryable => parseHTML(text).document as unknown as Queryable;
+const parse = (text: string): Queryable => parseHTML(text).document;
 const all = (page: Queryable, selector: string): Queryable[] => [...page.querySelectorAll(selector)];
-const texts = (page: Queryable, selector: string): string[] => all(page, selector).map(({ textContent }) => textContent.replaceAll(/\s+/g, ' ').trim());
+const texts = (page: Queryable, selector: string): string[] =>
+  all(page, selector).map(({ textContent }) => textContent.replaceAll(/\s+/g, ' ').trim());
 
 /** Every string of the record becomes an attack, so that a place which forgets to escape is found wherever it is. */
 function poison(record: RunRecord): RunRecord {
@@ -23,17 +24,38 @@ function poison(record: RunRecord): RunRecord {
   return {
     ...record,
     verdict: { ...record.verdict, headline: attack, why: attack, caveats: [attack] },
-    engines: record.engines.map((engine) => ({ ...engine, title: attack, location: attack, numericMode: attack, command: [attack] })),
+    engines: record.engines.map((engine) => ({
+      ...engine,
+      title: attack,
+      location: attack,
+      numericMode: attack,
+      command: [attack],
+    })),
     warnings: [{ code: 'x', engine: attack, message: attack, hint: attack }],
     notMeasured: [{ engine: attack, prompt: attack, reason: attack, estimateMs: null }],
     gates: [{ type: 'gate', engine: attack, gate: 'truncation', outcome: 'failed', detail: attack, remedy: attack }],
-    comparisons: record.comparisons.map((comparison) => ({ ...comparison, a: attack, prompt: attack, reasons: [attack] })),
-    manifest: { ...manifest, runId: attack, machine: { ...manifest.machine, cpu: attack }, models: manifest.models.map((model) => ({ ...model, name: attack })) },
+    comparisons: record.comparisons.map((comparison) => ({
+      ...comparison,
+      a: attack,
+      prompt: attack,
+      reasons: [attack],
+    })),
+    manifest: {
+      ...manifest,
+      runId: attack,
+      machine: { ...manifest.machine, cpu: attack },
+      models: manifest.models.map((model) => ({ ...model, name: attack })),
+    },
   };
 }
 
 describe('html report', () => {
-  test.each([['winner', winner], ['tie', tie], ['noisy', noisy], ['voided', voided]])('%s is one well-formed page', (_, record) => {
+  test.each([
+    ['winner', winner],
+    ['tie', tie],
+    ['noisy', noisy],
+    ['voided', voided],
+  ])('%s is one well-formed page', (_, record) => {
     const page = parse(renderHtml(record));
     expect(texts(page, 'h1')).toEqual([record.verdict.headline]);
     expect(texts(page, 'title')).toEqual([record.verdict.headline]);
@@ -47,9 +69,9 @@ describe('html report', () => {
     const page = parse(text);
     expect(all(page, 'script, link, img, iframe, object, embed, [src], [href]')).toEqual([]);
     expect(text).not.toMatch(/https?:|url\(|@import/);
-    expect(all(page, 'meta[http-equiv="Content-Security-Policy"]').map((meta) => meta.getAttribute('content'))).toEqual([
-      "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
-    ]);
+    expect(all(page, 'meta[http-equiv="Content-Security-Policy"]').map((meta) => meta.getAttribute('content'))).toEqual(
+      ["default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"],
+    );
   });
 
   test('what a record says is text, everywhere', () => {
@@ -66,7 +88,9 @@ describe('html report', () => {
     const record = {
       ...tie,
       engines: tie.engines.map((engine) => (engine.id === 'llama-cpp' ? { ...engine, id } : engine)),
-      summaries: tie.summaries.map((summary) => (summary.engine === 'llama-cpp' ? { ...summary, engine: id } : summary)),
+      summaries: tie.summaries.map((summary) =>
+        summary.engine === 'llama-cpp' ? { ...summary, engine: id } : summary,
+      ),
     };
     expect(renderHtml(record)).not.toContain('<script');
     expect(all(parse(renderHtml(record)), 'figure > svg')).toHaveLength(3);
@@ -82,7 +106,8 @@ describe('html report', () => {
         "tokens per second, higher is better",
       ]
     `);
-    expect(all(page, 'figure > svg').map((svg) => [svg.getAttribute('role'), svg.getAttribute('aria-label')])).toMatchInlineSnapshot(`
+    expect(all(page, 'figure > svg').map((svg) => [svg.getAttribute('role'), svg.getAttribute('aria-label')]))
+      .toMatchInlineSnapshot(`
       [
         [
           "img",
@@ -134,7 +159,9 @@ describe('html report', () => {
 
   test('the chart of a metric', async () => {
     const svg = renderChart(buildView(tie), 'decode') ?? '';
-    const rounded = svg.replaceAll(/-?\d+\.\d+/g, (number) => String(Number(Number(number).toFixed(1)))).replaceAll('><', '>\n<');
+    const rounded = svg
+      .replaceAll(/-?\d+\.\d+/g, (number) => String(Number(Number(number).toFixed(1))))
+      .replaceAll('><', '>\n<');
     await expect(`${rounded}\n`).toMatchFileSnapshot('./fixtures/decode-chart.svg');
   });
 });

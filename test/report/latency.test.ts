@@ -9,9 +9,27 @@ const [prompt] = record.manifest.plan.prompts;
 
 function sample(changes: Partial<Sample>): Sample {
   return {
-    type: 'sample', engine: engine?.id ?? '', block: 0, attempt: 0, kind: 'measured', prompt: prompt?.name ?? '', iteration: 0,
-    promptTokens: 512, generatedTokens: 64, ttftMs: 100, totalMs: 700, tpotMs: 10, tpotP50Ms: 9, tpotP90Ms: 12, tpotP99Ms: 20,
-    enginePrefillMs: 98, engineDecodeMs: 567, engineDecodeIntervalCount: 63, eventsPerToken: 1, cachedTokens: 0, firstTokens: [],
+    type: 'sample',
+    engine: engine?.id ?? '',
+    block: 0,
+    attempt: 0,
+    kind: 'measured',
+    prompt: prompt?.name ?? '',
+    iteration: 0,
+    promptTokens: 512,
+    generatedTokens: 64,
+    ttftMs: 100,
+    totalMs: 700,
+    tpotMs: 10,
+    tpotP50Ms: 9,
+    tpotP90Ms: 12,
+    tpotP99Ms: 20,
+    enginePrefillMs: 98,
+    engineDecodeMs: 567,
+    engineDecodeIntervalCount: 63,
+    eventsPerToken: 1,
+    cachedTokens: 0,
+    firstTokens: [],
     ...changes,
   };
 }
@@ -26,7 +44,10 @@ test('medians over measured requests of accepted blocks, both views in one row',
   ];
   const [row] = latencyRows(record, samples, new Set(['0/0']));
   expect(row).toEqual({
-    engine: engine?.id, prompt: prompt?.name, requestCount: 3, cells: ['110', '98.0', '10.0', '9.00', '9.00', '12.0', '30.0'],
+    engine: engine?.id,
+    prompt: prompt?.name,
+    requestCount: 3,
+    cells: ['110', '98.0', '10.0', '9.00', '9.00', '12.0', '30.0'],
   });
 });
 

@@ -180,7 +180,8 @@ describe('terminal report', () => {
   });
 
   test.each([100, 80])('fits %i columns', (width) => {
-    for (const record of [winner, tie, noisy, voided]) expect(longestLine(renderTerminal(record, { color: false, width }))).toBeLessThanOrEqual(width);
+    for (const record of [winner, tie, noisy, voided])
+      expect(longestLine(renderTerminal(record, { color: false, width }))).toBeLessThanOrEqual(width);
   });
 
   test('a wide terminal does not make long lines', () => {
@@ -194,7 +195,9 @@ describe('terminal report', () => {
   test('long engine names are shortened in the table only', () => {
     const id = 'a-very-long-engine-name-that-somebody-chose-for-good-reasons';
     const record = buildRecord({
-      prompts: [{ name: 'standard', tokenCount: 512 }], blockCount: 6, spread: 0.01,
+      prompts: [{ name: 'standard', tokenCount: 512 }],
+      blockCount: 6,
+      spread: 0.01,
       engines: [{ id, speeds: { standard: { prefill: 1, decode: 1, ttftMs: 1, requestMs: 1 } } }],
       verdict: { state: 'single-engine', headline: 'One engine ran.' },
     });

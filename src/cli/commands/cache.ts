@@ -11,7 +11,9 @@ export async function cacheCommand(action: string): Promise<void> {
   const folder = cacheFolder();
   if (action === 'show') return show(folder);
   if (action === 'clean') return clean(folder);
-  throw new AppError('usage', `runoff cache ${action}: there is no such action`, { hint: 'runoff cache shows it, runoff cache clean removes it.' });
+  throw new AppError('usage', `runoff cache ${action}: there is no such action`, {
+    hint: 'runoff cache shows it, runoff cache clean removes it.',
+  });
 }
 
 async function show(folder: string): Promise<void> {

@@ -71,7 +71,14 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
     return;
   }
   const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
-  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), mayInstall, version: runoffVersion(), signal, ui });
+  const prepared = await prepareRun({
+    asked,
+    enginePaths: enginePaths(options.enginePath),
+    mayInstall,
+    version: runoffVersion(),
+    signal,
+    ui,
+  });
   ui.line(describePlan(prepared));
   await confirm(options, prepared);
   const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
@@ -82,14 +89,32 @@ async function resume(options: Options, folder: string, signal: AbortSignal, ui:
   const asked = await askAgain(folder);
   ui.line(`Going on with ${folder}`);
   const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
-  const prepared = await prepareRun({ asked, enginePaths: enginePaths(options.enginePath), mayInstall, version: runoffVersion(), signal, ui });
+  const prepared = await prepareRun({
+    asked,
+    enginePaths: enginePaths(options.enginePath),
+    mayInstall,
+    version: runoffVersion(),
+    signal,
+    ui,
+  });
   const budgetMs = options.budget === undefined ? null : options.budget * 1_000;
   await show(await continueRun({ prepared, folder, signal, ui, budgetMs }), options, ui);
 }
 
 function fromOptions(options: Options): PlanFile {
   const { model, engine, prompt, generate, budget, blocks, threads, seed, gpu, study } = options;
-  const all = { model, engines: engine, prompts: prompt, generate, budgetSeconds: budget, blocks, threads, seed, gpu, study };
+  const all = {
+    model,
+    engines: engine,
+    prompts: prompt,
+    generate,
+    budgetSeconds: budget,
+    blocks,
+    threads,
+    seed,
+    gpu,
+    study,
+  };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as PlanFile;
 }
 
@@ -109,16 +134,23 @@ async function readConfig(given: string | undefined): Promise<PlanFile> {
   const parsed = planFileSchema.safeParse(plan);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new AppError('plan-invalid', [path, issue?.path.map(String).join('.'), issue?.message].filter((part) => part !== undefined && part !== '').join(': '), {
-    hint: 'schema/plan.schema.json lists what a plan file may hold.',
-  });
+  throw new AppError(
+    'plan-invalid',
+    [path, issue?.path.map(String).join('.'), issue?.message]
+      .filter((part) => part !== undefined && part !== '')
+      .join(': '),
+    {
+      hint: 'schema/plan.schema.json lists what a plan file may hold.',
+    },
+  );
 }
 
 function enginePaths(given: readonly string[] = []): Map<string, string> {
   return new Map(
     given.map((text) => {
       const at = text.indexOf('=');
-      if (at <= 0) throw new AppError('usage', `--engine-path ${text}: expected ID=PATH, e.g. llama-server=/opt/llama-server`);
+      if (at <= 0)
+        throw new AppError('usage', `--engine-path ${text}: expected ID=PATH, e.g. llama-server=/opt/llama-server`);
       return [text.slice(0, at), text.slice(at + 1)];
     }),
   );
@@ -132,7 +164,10 @@ async function confirm(options: Options, { manifest }: PreparedRun): Promise<voi
 async function show({ folder, record, state, reportPath }: RunResult, options: Options, ui: Ui): Promise<void> {
   ui.done();
   const color = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
-  const text = await reportOn(folder, options.json === true ? 'json' : 'terminal', { color, width: process.stdout.columns ?? 100 });
+  const text = await reportOn(folder, options.json === true ? 'json' : 'terminal', {
+    color,
+    width: process.stdout.columns ?? 100,
+  });
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   ui.line(`\nRecord: ${folder}\nReport: ${reportPath}`);
   if (state === 'interrupted') {

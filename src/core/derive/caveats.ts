@@ -49,15 +49,20 @@ function scopeCaveats({ models }: Manifest): string[] {
   const caveats: string[] = [];
   if (model.parameterCount < SMALL_MODEL_PARAMETERS) {
     const millions = Math.round(model.parameterCount / 1e6);
-    caveats.push(`A model of ${millions} million parameters does not predict a larger one. Measure yours: runoff run --model FILE.gguf.`);
+    caveats.push(
+      `A model of ${millions} million parameters does not predict a larger one. Measure yours: runoff run --model FILE.gguf.`,
+    );
   }
-  if (model.derivedBy !== null) caveats.push(sentence(`${model.name} was ${model.derivedBy}; its answers differ from the original's`));
+  if (model.derivedBy !== null)
+    caveats.push(sentence(`${model.name} was ${model.derivedBy}; its answers differ from the original's`));
   return caveats;
 }
 
 function absentEngines({ facts, measured }: CaveatsInput): string[] {
   const absent = facts.filter(({ state, id }) => state === 'available' && !measured.some((engine) => engine.id === id));
-  return absent.length === 0 ? [] : [`Not measured, so neither better nor worse: ${joinWords(absent.map(({ id }) => id))}.`];
+  return absent.length === 0
+    ? []
+    : [`Not measured, so neither better nor worse: ${joinWords(absent.map(({ id }) => id))}.`];
 }
 
 /** "planned looks, stopped at n" (P5). */
@@ -73,21 +78,34 @@ function looksCaveat({ looks, analysis, ended, collected }: CaveatsInput): strin
 
 function weightsCaveat({ weights }: Certificate): string[] {
   if (weights.state === 'different') return [sentence(`The engines ran different weights: ${weights.detail}`)];
-  return weights.state === 'unproven' ? [sentence(`That the engines ran the same weights is not proven: ${weights.detail}`)] : [];
+  return weights.state === 'unproven'
+    ? [sentence(`That the engines ran the same weights is not proven: ${weights.detail}`)]
+    : [];
 }
 
 function settingsCaveat({ settings }: Certificate): string[] {
-  return settings.state === 'matched' ? [] : [sentence(`Compared as shipped, settings differ: ${settings.differences.join('; ')}`.slice(0, 1_500))];
+  return settings.state === 'matched'
+    ? []
+    : [sentence(`Compared as shipped, settings differ: ${settings.differences.join('; ')}`.slice(0, 1_500))];
 }
 
 /** Builds are not layers (correction 5). */
 function buildCaveat(measured: readonly EngineFacts[]): string[] {
   const builds = measured.map(({ build }) => (build === null ? null : (build.library ?? build.version)));
-  return measured.length > 1 && new Set(builds).size > 1 ? ['The engines are different builds: each figure is of build + layer together.'] : [];
+  return measured.length > 1 && new Set(builds).size > 1
+    ? ['The engines are different builds: each figure is of build + layer together.']
+    : [];
 }
 
 function blindCaveat(events: readonly RunEvent[]): string[] {
   const ends = events.filter((event) => event.type === 'cell-end' && event.state === 'complete');
-  const blind = ends.every((event) => event.type === 'cell-end' && event.interference.foreignCpuShare === null && event.interference.stealShare === null);
-  return ends.length > 0 && blind ? ['This system does not tell what other programs did meanwhile: noise was not gated.'] : [];
+  const blind = ends.every(
+    (event) =>
+      event.type === 'cell-end' &&
+      event.interference.foreignCpuShare === null &&
+      event.interference.stealShare === null,
+  );
+  return ends.length > 0 && blind
+    ? ['This system does not tell what other programs did meanwhile: noise was not gated.']
+    : [];
 }

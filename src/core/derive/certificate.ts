@@ -15,7 +15,9 @@ export interface CertificateInput {
 
 export function certify(input: CertificateInput): Certificate {
   const { manifest, engines } = input;
-  const differences = engines.flatMap((engine) => settingsDifferences(manifest.settings, engine.settings ?? {}).map((text) => `${engine.id}: ${text}`));
+  const differences = engines.flatMap((engine) =>
+    settingsDifferences(manifest.settings, engine.settings ?? {}).map((text) => `${engine.id}: ${text}`),
+  );
   return {
     weights: certifyWeights(manifest, engines),
     tokens: certifyTokens(input),
@@ -32,7 +34,8 @@ export function certify(input: CertificateInput): Certificate {
 
 /** Only a hash or the fingerprint proves identity (correction 12). */
 function certifyWeights(manifest: Manifest, engines: readonly EngineFacts[]): Certificate['weights'] {
-  const used = engines.length === 0 ? manifest.models : engines.flatMap((engine) => modelOf(engine, manifest.models) ?? []);
+  const used =
+    engines.length === 0 ? manifest.models : engines.flatMap((engine) => modelOf(engine, manifest.models) ?? []);
   const models = [...new Set(used)];
   const [first] = models;
   if (first === undefined) return { state: 'unproven', detail: 'no model of the needed format is recorded' };
@@ -41,8 +44,11 @@ function certifyWeights(manifest: Manifest, engines: readonly EngineFacts[]): Ce
       ? { state: 'unproven', detail: `every engine read ${first.name}, whose hash is unknown` }
       : { state: 'same-file', detail: `every engine read ${first.name} (sha256 ${first.sha256.slice(0, 12)})` };
   }
-  const names = models.map(({ name, format, fingerprint }) => `${name} (${format}, ${fingerprint?.slice(0, 12) ?? 'no fingerprint'})`).join(', ');
-  if (models.some(({ fingerprint }) => fingerprint === null)) return { state: 'unproven', detail: `no fingerprint for every file: ${names}` };
+  const names = models
+    .map(({ name, format, fingerprint }) => `${name} (${format}, ${fingerprint?.slice(0, 12) ?? 'no fingerprint'})`)
+    .join(', ');
+  if (models.some(({ fingerprint }) => fingerprint === null))
+    return { state: 'unproven', detail: `no fingerprint for every file: ${names}` };
   const same = models.every(({ fingerprint }) => fingerprint === first.fingerprint);
   return same
     ? { state: 'bit-identical', detail: `dequantised values have the same fingerprint: ${names}` }
@@ -55,16 +61,30 @@ function measured(collected: Collected): Sample[] {
 }
 
 function certifyTokens({ manifest, engines, gates, collected }: CertificateInput): Certificate['tokens'] {
-  const failed = gates.find(({ gate, outcome }) => outcome === 'failed' && (gate === 'token-count' || gate === 'double-bos'));
+  const failed = gates.find(
+    ({ gate, outcome }) => outcome === 'failed' && (gate === 'token-count' || gate === 'double-bos'),
+  );
   if (failed !== undefined) return { state: 'different', detail: `${failed.engine}: ${failed.detail}` };
   const samples = measured(collected);
-  const off = samples.find((sample) => manifest.plan.prompts.some(({ name, tokenCount }) => name === sample.prompt && tokenCount !== sample.promptTokens));
-  if (off !== undefined) return { state: 'different', detail: `${off.engine} processed ${off.promptTokens} tokens of "${off.prompt}"` };
-  const unchecked = engines.filter(({ id }) => !gates.some(({ engine, gate, outcome }) => engine === id && gate === 'token-count' && outcome === 'passed'));
+  const off = samples.find((sample) =>
+    manifest.plan.prompts.some(({ name, tokenCount }) => name === sample.prompt && tokenCount !== sample.promptTokens),
+  );
+  if (off !== undefined)
+    return { state: 'different', detail: `${off.engine} processed ${off.promptTokens} tokens of "${off.prompt}"` };
+  const unchecked = engines.filter(
+    ({ id }) =>
+      !gates.some(({ engine, gate, outcome }) => engine === id && gate === 'token-count' && outcome === 'passed'),
+  );
   if (samples.length === 0 || unchecked.length > 0) {
-    return { state: 'unproven', detail: `no token-count gate passed for ${unchecked.map(({ id }) => id).join(', ') || 'any engine'}` };
+    return {
+      state: 'unproven',
+      detail: `no token-count gate passed for ${unchecked.map(({ id }) => id).join(', ') || 'any engine'}`,
+    };
   }
-  return { state: 'equal', detail: `the same token ids were sent; the engines' own counts agree in ${samples.length} requests` };
+  return {
+    state: 'equal',
+    detail: `the same token ids were sent; the engines' own counts agree in ${samples.length} requests`,
+  };
 }
 
 function certifyOutput({ manifest, collected }: CertificateInput): Certificate['output'] {
@@ -72,10 +92,16 @@ function certifyOutput({ manifest, collected }: CertificateInput): Certificate['
   if (samples.length === 0) return { state: 'unproven', detail: 'nothing was measured' };
   const counts = manifest.plan.prompts.map(({ name }) => ({
     name,
-    counts: [...new Set(samples.filter(({ prompt }) => prompt === name).map(({ generatedTokens }) => generatedTokens))].sort((a, b) => a - b),
+    counts: [
+      ...new Set(samples.filter(({ prompt }) => prompt === name).map(({ generatedTokens }) => generatedTokens)),
+    ].sort((a, b) => a - b),
   }));
   const uneven = counts.filter((prompt) => prompt.counts.length > 1);
-  const describe = (list: typeof counts): string => list.filter((prompt) => prompt.counts.length > 0).map((prompt) => `"${prompt.name}": ${prompt.counts.join(', ')}`).join('; ');
+  const describe = (list: typeof counts): string =>
+    list
+      .filter((prompt) => prompt.counts.length > 0)
+      .map((prompt) => `"${prompt.name}": ${prompt.counts.join(', ')}`)
+      .join('; ');
   if (uneven.length > 0) return { state: 'different', detail: `generated tokens differ: ${describe(uneven)}` };
   return { state: 'equal-count', detail: `generated tokens in every request: ${describe(counts)}` };
 }
@@ -83,14 +109,21 @@ function certifyOutput({ manifest, collected }: CertificateInput): Certificate['
 /** Greedy agreement on the same prompts. Different builds differ in the last bits, and then in words (correction 5). */
 function agreements({ engines, collected }: CertificateInput): Certificate['agreement'] {
   const byRequest = new Map(
-    collected.cells.flatMap((cell) => cell.samples.map((sample) => [`${sample.engine} ${requestKey(sample)}`, sample] as const)),
+    collected.cells.flatMap((cell) =>
+      cell.samples.map((sample) => [`${sample.engine} ${requestKey(sample)}`, sample] as const),
+    ),
   );
   return pairsOf(engines.map(({ id }) => id)).flatMap(([a, b]) => {
-    const shared = collected.cells.filter((cell) => cell.engine === a).flatMap((cell) => cell.samples).flatMap((left) => {
-      const right = byRequest.get(`${b} ${requestKey(left)}`);
-      const length = Math.min(left.firstTokens.length, right?.firstTokens.length ?? 0);
-      return right === undefined || length === 0 ? [] : [{ length, agreed: commonPrefix(left.firstTokens, right.firstTokens) }];
-    });
+    const shared = collected.cells
+      .filter((cell) => cell.engine === a)
+      .flatMap((cell) => cell.samples)
+      .flatMap((left) => {
+        const right = byRequest.get(`${b} ${requestKey(left)}`);
+        const length = Math.min(left.firstTokens.length, right?.firstTokens.length ?? 0);
+        return right === undefined || length === 0
+          ? []
+          : [{ length, agreed: commonPrefix(left.firstTokens, right.firstTokens) }];
+      });
     if (shared.length === 0) return [];
     const total = shared.reduce((sum, { length }) => sum + length, 0);
     const top1Share = shared.reduce((sum, { agreed }) => sum + agreed, 0) / total;

@@ -34,15 +34,21 @@ export function collect(events: readonly RunEvent[]): Collected {
       accepted.set(event.block, event.attempt);
     }
   }
-  const inAccepted = (place: { readonly block: number; readonly attempt: number }): boolean => accepted.get(place.block) === place.attempt;
+  const inAccepted = (place: { readonly block: number; readonly attempt: number }): boolean =>
+    accepted.get(place.block) === place.attempt;
   const ends = events.filter((event) => event.type === 'cell-end').filter(inAccepted);
-  const cells = collectCells(events, ends.filter((end) => end.state === 'complete'));
+  const cells = collectCells(
+    events,
+    ends.filter((end) => end.state === 'complete'),
+  );
   const byPlace = new Map(cells.map((cell) => [`${cell.block}/${cell.engine}`, cell]));
   return {
     acceptedBlocks: [...accepted.keys()],
     cells,
     cellAt: (engine, block) => byPlace.get(`${block}/${engine}`),
-    failedCells: ends.filter((end) => end.state === 'failed').map(({ engine, block, error }) => ({ engine, block, error })),
+    failedCells: ends
+      .filter((end) => end.state === 'failed')
+      .map(({ engine, block, error }) => ({ engine, block, error })),
     rejected,
   };
 }
@@ -52,7 +58,9 @@ type CellEnd = Extract<RunEvent, { type: 'cell-end' }>;
 function collectCells(events: readonly RunEvent[], ends: readonly CellEnd[]): CellData[] {
   const key = (place: { readonly engine: string; readonly block: number; readonly attempt: number }): string =>
     `${place.block}/${place.attempt}/${place.engine}`;
-  const loads = new Map(events.flatMap((event) => (event.type === 'load' ? [[key(event), event.loadMs] as const] : [])));
+  const loads = new Map(
+    events.flatMap((event) => (event.type === 'load' ? [[key(event), event.loadMs] as const] : [])),
+  );
   const samples = Map.groupBy(
     events.filter((event) => event.type === 'sample'),
     key,
@@ -68,6 +76,8 @@ function collectCells(events: readonly RunEvent[], ends: readonly CellEnd[]): Ce
 
 /** Engines with what they reported after loading, in the manifest's order. */
 export function latestFacts(manifest: Manifest, events: readonly RunEvent[]): EngineFacts[] {
-  const reported = new Map(events.flatMap((event) => (event.type === 'engine-facts' ? [[event.facts.id, event.facts] as const] : [])));
+  const reported = new Map(
+    events.flatMap((event) => (event.type === 'engine-facts' ? [[event.facts.id, event.facts] as const] : [])),
+  );
   return manifest.engines.map((engine) => reported.get(engine.id) ?? engine);
 }

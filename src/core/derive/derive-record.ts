@@ -30,6 +30,7 @@ export interface DeriveOptions {
  */
 export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], options: DeriveOptions = {}): RunRecord {
   const state = stateOf(events, options);
+  const ended = state !== 'running';
   const collected = collect(events);
   const facts = latestFacts(manifest, events);
   const measured = facts.filter(({ id }) => isMeasured(manifest, collected, id));
@@ -39,21 +40,44 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   const work = describeWork(manifest, facts, collected);
   const inPlay = ranked.filter((id) => !voided.has(id));
   const mix = chooseMix({ manifest, collected, work, engines: inPlay.length > 0 ? inPlay : ranked });
-  const tested = howTested({ manifest, events, collected, ended: state !== 'running' });
+  const tested = howTested({ manifest, events, collected, ended });
   const { planned, looks, noise, analysis, pending } = tested;
   const comparisons = compareAll({
-    manifest, engines: measured, collected, work, mix, ranked, voided,
+    manifest,
+    engines: measured,
+    collected,
+    work,
+    mix,
+    ranked,
+    voided,
     analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
     override: overrideOf(tested),
   });
   const certificate = certify({ manifest, engines: measured, gates, collected });
-  const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended: state !== 'running' });
+  const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
+  const mixLogsOf = (id: string): (number | null)[] =>
+    logs(mixValues(collected, id, mix.prompts).slice(0, analysis?.blocks));
+  const mixLogValues = new Map(ranked.map((id) => [id, mixLogsOf(id)]));
+  const limits = {
+    manifest,
+    facts,
+    measured,
+    events,
+    collected,
+    mix,
+    work,
+    certificate,
+    noise,
+    analysis,
+    looks,
+    ended,
+  };
   const verdict = decide({
     engines: measured,
     ranked: ranked.filter((id) => mix.engines.includes(id) || voided.has(id)),
     models: manifest.models,
     comparisons,
-    mixLogValues: new Map(ranked.map((id) => [id, logs(mixValues(collected, id, mix.prompts).slice(0, analysis?.blocks))])),
+    mixLogValues,
     prompts: mix.prompts,
     alpha: looks.at(-1)?.alpha ?? ALPHA,
     margin: manifest.plan.margin,
@@ -61,13 +85,13 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     pending,
     voided: new Map([...voided].filter(([id]) => ranked.includes(id))),
     nothingReason: nothingReason(events, notMeasured),
-    caveats: listCaveats({ manifest, facts, measured, events, collected, mix, work, certificate, noise, analysis, looks, ended: state !== 'running' }),
+    caveats: listCaveats(limits),
   });
   return {
     schemaVersion: SCHEMA_VERSION,
     manifest,
     state,
-    elapsedMs: events.reduce((most, event) => ('elapsedMs' in event ? Math.max(most, event.elapsedMs) : most), 0),
+    elapsedMs: elapsedOf(events),
     verdict,
     certificate,
     engines: facts,
@@ -81,6 +105,11 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   };
 }
 
+/** Measuring time over all sessions: the last time stamp of any event that has one. */
+export function elapsedOf(events: readonly RunEvent[]): number {
+  return events.reduce((most, event) => ('elapsedMs' in event ? Math.max(most, event.elapsedMs) : most), 0);
+}
+
 interface Tested {
   readonly planned: number;
   readonly looks: readonly Look[];
@@ -90,13 +119,27 @@ interface Tested {
   readonly pending: string | null;
 }
 
-function howTested(input: { readonly manifest: Manifest; readonly events: readonly RunEvent[]; readonly collected: Collected; readonly ended: boolean }): Tested {
+function howTested(input: {
+  readonly manifest: Manifest;
+  readonly events: readonly RunEvent[];
+  readonly collected: Collected;
+  readonly ended: boolean;
+}): Tested {
   const { manifest, events, collected, ended } = input;
   const { planned, looks } = registered(manifest, events);
   const accepted = collected.acceptedBlocks.length;
   const analysis = analysisFor({ looks, accepted, ended });
-  const pending = analysis === null ? `${accepted} of ${planned} blocks are done, the first planned look is at ${looks[0]?.blocks}` : null;
-  return { planned, looks, analysis, pending, noise: runNoise({ planned, accepted, rejected: collected.rejected, ended }) };
+  const pending =
+    analysis === null
+      ? `${accepted} of ${planned} blocks are done, the first planned look is at ${looks[0]?.blocks}`
+      : null;
+  return {
+    planned,
+    looks,
+    analysis,
+    pending,
+    noise: runNoise({ planned, accepted, rejected: collected.rejected, ended }),
+  };
 }
 
 function overrideOf({ noise, pending }: Tested): NonNullable<FamilyInput['override']> | null {
@@ -110,7 +153,10 @@ function voidedBy(gates: readonly GateEvent[]): Map<string, string> {
   const byEngine = Map.groupBy(failed, ({ engine }) => engine);
   return new Map(
     [...byEngine].map(([engine, list]) => {
-      const reasons = list.map(({ gate, detail, remedy }) => `${engine} failed the ${gate} gate: ${detail}${remedy === null ? '' : ` (remedy: ${remedy.replace(/\.$/, '')})`}`);
+      const reasons = list.map(
+        ({ gate, detail, remedy }) =>
+          `${engine} failed the ${gate} gate: ${detail}${remedy === null ? '' : ` (remedy: ${remedy.replace(/\.$/, '')})`}`,
+      );
       return [engine, [...new Set(reasons)].join('; ').slice(0, 1_500)];
     }),
   );
@@ -121,10 +167,14 @@ function isMeasured(manifest: Manifest, collected: Collected, engine: EngineFact
 }
 
 /** The plan registered after the pilot; before it, what was asked for. */
-function registered(manifest: Manifest, events: readonly RunEvent[]): { readonly planned: number; readonly looks: readonly Look[] } {
+function registered(
+  manifest: Manifest,
+  events: readonly RunEvent[],
+): { readonly planned: number; readonly looks: readonly Look[] } {
   const plan = events.find((event) => event.type === 'plan');
   const planned = plan?.blocks ?? manifest.plan.blocks;
-  const looks = plan === undefined || plan.looks.length === 0 ? registerLooks(Math.max(1, planned)) : withAlphas(plan.looks);
+  const looks =
+    plan === undefined || plan.looks.length === 0 ? registerLooks(Math.max(1, planned)) : withAlphas(plan.looks);
   return { planned, looks };
 }
 

@@ -28,7 +28,9 @@ export function compareAll(input: FamiliesInput): Comparison[] {
   const headline = compareMix(input, analysis.alpha);
   const settled = isResolved(headline) || analysis.alphaIfUnresolved === analysis.alpha;
   const alpha = settled ? analysis.alpha : analysis.alphaIfUnresolved;
-  const prompts = input.manifest.plan.prompts.flatMap(({ name }) => PROMPT_METRICS.flatMap((metric) => comparePrompt(input, { prompt: name, metric, alpha })));
+  const prompts = input.manifest.plan.prompts.flatMap(({ name }) =>
+    PROMPT_METRICS.flatMap((metric) => comparePrompt(input, { prompt: name, metric, alpha })),
+  );
   return [...(settled ? headline : compareMix(input, alpha)), ...prompts];
 }
 
@@ -36,14 +38,19 @@ export function compareAll(input: FamiliesInput): Comparison[] {
 function compareMix(input: FamiliesInput, alpha: number): Comparison[] {
   const notCompared = new Map(
     input.ranked.flatMap((engine) =>
-      input.mix.engines.includes(engine) || input.voided.has(engine) ? [] : [[engine, `${engine} has no completed prompt in common with the others`] as const],
+      input.mix.engines.includes(engine) || input.voided.has(engine)
+        ? []
+        : [[engine, `${engine} has no completed prompt in common with the others`] as const],
     ),
   );
   const values = new Map(input.ranked.map((engine) => [engine, mixValues(input.collected, engine, input.mix.prompts)]));
   return family(input, { metric: 'request', prompt: MIX_PROMPT, alpha, values, notCompared });
 }
 
-function comparePrompt(input: FamiliesInput, where: { readonly prompt: string; readonly metric: PromptMetric; readonly alpha: number }): Comparison[] {
+function comparePrompt(
+  input: FamiliesInput,
+  where: { readonly prompt: string; readonly metric: PromptMetric; readonly alpha: number },
+): Comparison[] {
   const values = new Map(
     input.engines
       .map(({ id }) => [id, promptValues(input.collected, id, where.prompt, where.metric)] as const)
@@ -52,7 +59,8 @@ function comparePrompt(input: FamiliesInput, where: { readonly prompt: string; r
   const notCompared = new Map(
     input.engines.flatMap((engine): (readonly [string, string])[] => {
       const shortened = input.work.shortened(engine.id, where.prompt);
-      if (engine.referenceBackend !== null) return [[engine.id, `${engine.id} is an unranked reference backend: ${engine.referenceBackend}`]];
+      if (engine.referenceBackend !== null)
+        return [[engine.id, `${engine.id} is an unranked reference backend: ${engine.referenceBackend}`]];
       return shortened === null ? [] : [[engine.id, `${engine.id} did other work: ${shortened}`]];
     }),
   );
@@ -72,7 +80,9 @@ function family(input: FamiliesInput, { metric, prompt, alpha, values, notCompar
   return compareFamily({
     metric,
     prompt,
-    perEngineLogValues: new Map([...values].map(([engine, column]) => [engine, logs(column.slice(0, input.analysis.blocks))])),
+    perEngineLogValues: new Map(
+      [...values].map(([engine, column]) => [engine, logs(column.slice(0, input.analysis.blocks))]),
+    ),
     alpha,
     margin: input.manifest.plan.margin,
     override: input.override,

@@ -26,7 +26,8 @@ export function listNotMeasured(input: {
       return [[`${engine}/${prompt}`, { engine, prompt, reason, estimateMs }] as const];
     }),
   );
-  const has = (engine: string, prompt: string): boolean => count(promptValues(collected, engine, prompt, 'request')) > 0;
+  const has = (engine: string, prompt: string): boolean =>
+    count(promptValues(collected, engine, prompt, 'request')) > 0;
   const silent = facts
     .filter(({ state }) => ended && state === 'available')
     .flatMap(({ id }) => manifest.plan.prompts.map(({ name }) => ({ engine: id, prompt: name })))
@@ -39,18 +40,34 @@ function whyMissing(events: readonly RunEvent[], engine: string): string {
   const warning = events.findLast((event) => event.type === 'warning' && event.engine === engine);
   if (warning?.type === 'warning') return warning.message;
   const end = events.findLast((event) => event.type === 'end');
-  return end?.type === 'end' ? `no block with it was accepted; the run ended: ${end.reason}`.slice(0, 1_900) : 'no block with it was accepted';
+  return end?.type === 'end'
+    ? `no block with it was accepted; the run ended: ${end.reason}`.slice(0, 1_900)
+    : 'no block with it was accepted';
 }
 
 /** Warnings of the run, and those that only the whole of the samples shows. */
-export function listWarnings(input: { readonly events: readonly RunEvent[]; readonly collected: Collected; readonly work: Work }): Warning[] {
+export function listWarnings(input: {
+  readonly events: readonly RunEvent[];
+  readonly collected: Collected;
+  readonly work: Work;
+}): Warning[] {
   const { events, collected, work } = input;
   const recorded = events.flatMap((event) => {
     if (event.type !== 'warning') return [];
     const { code, engine, message, hint } = event;
     return [{ code, engine, message, hint }];
   });
-  return [...recorded, ...missingBlocks(collected), ...chunkLevel(collected), ...work.reductions.map((message) => ({ code: 'shortened-work', engine: null, message, hint: 'Give more time (--budget) to measure what was asked.' }))];
+  return [
+    ...recorded,
+    ...missingBlocks(collected),
+    ...chunkLevel(collected),
+    ...work.reductions.map((message) => ({
+      code: 'shortened-work',
+      engine: null,
+      message,
+      hint: 'Give more time (--budget) to measure what was asked.',
+    })),
+  ];
 }
 
 function missingBlocks(collected: Collected): Warning[] {
@@ -58,7 +75,11 @@ function missingBlocks(collected: Collected): Warning[] {
   return [...byEngine].map(([engine, cells]) => ({
     code: 'engine-missing-in-blocks',
     engine,
-    message: `${engine} failed in ${cells.length} of ${collected.acceptedBlocks.length} accepted blocks; its pairs skip them. Last error: ${cells.at(-1)?.error ?? 'unknown'}`.slice(0, 1_900),
+    message:
+      `${engine} failed in ${cells.length} of ${collected.acceptedBlocks.length} accepted blocks; its pairs skip them. Last error: ${cells.at(-1)?.error ?? 'unknown'}`.slice(
+        0,
+        1_900,
+      ),
     hint: null,
   }));
 }
@@ -66,7 +87,11 @@ function missingBlocks(collected: Collected): Warning[] {
 function chunkLevel(collected: Collected): Warning[] {
   const engines = [...new Set(collected.cells.map(({ engine }) => engine))];
   return engines.flatMap((engine) => {
-    const samples = collected.cells.filter((cell) => cell.engine === engine).flatMap((cell) => [...new Set(cell.samples.map(({ prompt }) => prompt))].flatMap((prompt) => measuredSamples(cell, prompt)));
+    const samples = collected.cells
+      .filter((cell) => cell.engine === engine)
+      .flatMap((cell) =>
+        [...new Set(cell.samples.map(({ prompt }) => prompt))].flatMap((prompt) => measuredSamples(cell, prompt)),
+      );
     const off = samples.filter(({ eventsPerToken }) => Math.abs(eventsPerToken - 1) > EVENTS_PER_TOKEN_TOLERANCE);
     if (off.length === 0) return [];
     const message = `${engine} sent several tokens at once in ${off.length} of ${samples.length} requests: its intervals between tokens are chunk-level`;

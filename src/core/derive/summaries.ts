@@ -10,7 +10,14 @@ import type { Mix, Work } from './work.ts';
 /** Prompt name of what belongs to a process, not to a prompt. */
 export const PROCESS_PROMPT = '-';
 
-const UNITS = { request: 'ms', ttft: 'ms', prefill: 'tokens/s', decode: 'tokens/s', load: 'ms', memory: 'bytes' } as const;
+const UNITS = {
+  request: 'ms',
+  ttft: 'ms',
+  prefill: 'tokens/s',
+  decode: 'tokens/s',
+  load: 'ms',
+  memory: 'bytes',
+} as const;
 
 export function summarise(input: {
   readonly manifest: Manifest;
@@ -24,11 +31,26 @@ export function summarise(input: {
     const ordered = inBlockOrder(collected, values);
     if (ordered.length === 0) return [];
     const shortened = work.shortened(engine, prompt);
-    return [{ engine, prompt, metric, unit: UNITS[metric], blockCount: ordered.length, ...geometricMean(ordered), values: ordered, shortened }];
+    return [
+      {
+        engine,
+        prompt,
+        metric,
+        unit: UNITS[metric],
+        blockCount: ordered.length,
+        ...geometricMean(ordered),
+        values: ordered,
+        shortened,
+      },
+    ];
   };
   return engines.flatMap((engine) => [
-    ...(mix.engines.includes(engine) && mix.prompts.length > 0 ? make(engine, MIX_PROMPT, 'request', mixValues(collected, engine, mix.prompts)) : []),
-    ...manifest.plan.prompts.flatMap(({ name }) => PROMPT_METRICS.flatMap((metric) => make(engine, name, metric, promptValues(collected, engine, name, metric)))),
+    ...(mix.engines.includes(engine) && mix.prompts.length > 0
+      ? make(engine, MIX_PROMPT, 'request', mixValues(collected, engine, mix.prompts))
+      : []),
+    ...manifest.plan.prompts.flatMap(({ name }) =>
+      PROMPT_METRICS.flatMap((metric) => make(engine, name, metric, promptValues(collected, engine, name, metric))),
+    ),
     ...make(engine, PROCESS_PROMPT, 'load', processValues(collected, engine, 'load')),
     ...make(engine, PROCESS_PROMPT, 'memory', processValues(collected, engine, 'memory')),
   ]);

@@ -71,6 +71,8 @@ function readMetric(sample: Sample, metric: PromptMetric): number | null {
       return uncached < PREFILL_TOKENS_MIN || sample.ttftMs <= 0 ? null : (1_000 * uncached) / sample.ttftMs;
     }
     case 'decode':
-      return sample.generatedTokens < DECODE_TOKENS_MIN || sample.tpotMs === null || sample.tpotMs <= 0 ? null : 1_000 / sample.tpotMs;
+      return sample.generatedTokens < DECODE_TOKENS_MIN || sample.tpotMs === null || sample.tpotMs <= 0
+        ? null
+        : 1_000 / sample.tpotMs;
   }
 }

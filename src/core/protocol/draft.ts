@@ -21,8 +21,21 @@ export function capacityMs(input: PlanInput): number {
   return Math.max(0, input.remainingMs) * PLANNED_SHARE;
 }
 
-export function makeCell(engine: PlannedEngine, input: PlanInput, prompt: PlanInput['prompts'][number], iterations: number, blocks: number): PromptCell {
-  const cell = { prompt: prompt.name, promptTokens: prompt.tokenCount, generateTokens: input.generateTokens, iterations, blocks, shortened: null };
+export function makeCell(
+  engine: PlannedEngine,
+  input: PlanInput,
+  prompt: PlanInput['prompts'][number],
+  iterations: number,
+  blocks: number,
+): PromptCell {
+  const cell = {
+    prompt: prompt.name,
+    promptTokens: prompt.tokenCount,
+    generateTokens: input.generateTokens,
+    iterations,
+    blocks,
+    shortened: null,
+  };
   return { ...cell, estimateMs: promptCellMs(engine.pilot, cell) };
 }
 
@@ -62,7 +75,11 @@ function sumBlocks(blocks: number, costMs: (block: number) => number): number {
 export function fittingBlocks(draft: Draft): number {
   const { maxBlocks } = draft.input;
   const even = Array.from({ length: Math.floor(maxBlocks / 2) }, (_, index) => 2 * (index + 1)).reverse();
-  const candidates = [...(maxBlocks < 6 ? [maxBlocks] : []), ...even.filter((blocks) => blocks >= 4), ...(maxBlocks >= 3 ? [3] : [])];
+  const candidates = [
+    ...(maxBlocks < 6 ? [maxBlocks] : []),
+    ...even.filter((blocks) => blocks >= 4),
+    ...(maxBlocks >= 3 ? [3] : []),
+  ];
   return candidates.find((blocks) => draftTotalMs(draft, blocks) <= capacityMs(draft.input)) ?? 0;
 }
 

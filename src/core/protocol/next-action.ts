@@ -23,23 +23,33 @@ export function nextAction(state: RunState, nowMs: number): Action {
   const { progress, plan } = state;
   if (plan.blocks === 0) return stop('nothing-left', plan.notes.at(-1) ?? 'no engine is planned');
   const accepted = acceptedBlocks(progress.blocks).length;
-  if (progress.looks.at(-1)?.resolved === true) return stop('resolved', `every pair is resolved at the planned look after ${accepted} blocks`);
+  if (progress.looks.at(-1)?.resolved === true)
+    return stop('resolved', `every pair is resolved at the planned look after ${accepted} blocks`);
   const failing = findFailing(state);
-  if (failing !== null) return { type: 'drop-engine', engine: failing, reason: `failed ${FAILURES_IN_A_ROW_MAX} times in a row` };
+  if (failing !== null)
+    return { type: 'drop-engine', engine: failing, reason: `failed ${FAILURES_IN_A_ROW_MAX} times in a row` };
   const open = findOpenBlock(state);
   if (open !== null) return continueBlock(state, open, nowMs);
   const rejected = progress.blocks.filter((block) => block.state === 'rejected').length;
-  if (rejected > plan.blocks / 2) return stop('noisy', `${rejected} blocks were rejected, reruns are capped at half of ${plan.blocks}`);
+  if (rejected > plan.blocks / 2)
+    return stop('noisy', `${rejected} blocks were rejected, reruns are capped at half of ${plan.blocks}`);
   const next = nextBlock(progress.blocks, plan.blocks);
   if (next === null) return stop('complete', `${accepted} of ${plan.blocks} blocks`);
-  const look = plan.looks.find((blocks) => blocks <= accepted && blocks < plan.blocks && !progress.looks.some((taken) => taken.blocks === blocks));
+  const look = plan.looks.find(
+    (blocks) => blocks <= accepted && blocks < plan.blocks && !progress.looks.some((taken) => taken.blocks === blocks),
+  );
   if (look !== undefined && startsPair(next)) return { type: 'look', blocks: look };
-  if (activeSchedules(state, next.block).length === 0) return stop('nothing-left', `no engine is left for block ${next.block}`);
+  if (activeSchedules(state, next.block).length === 0)
+    return stop('nothing-left', `no engine is left for block ${next.block}`);
   return startBlock(state, next, nowMs, accepted);
 }
 
 /** Before each request of a cell: a request that cannot end in time is not sent. */
-export function fitsBeforeDeadline(input: { readonly nowMs: number; readonly predictedMs: number; readonly deadlineMs: number }): boolean {
+export function fitsBeforeDeadline(input: {
+  readonly nowMs: number;
+  readonly predictedMs: number;
+  readonly deadlineMs: number;
+}): boolean {
   return input.nowMs + input.predictedMs <= input.deadlineMs;
 }
 
@@ -54,7 +64,11 @@ function startsPair({ block }: NextBlock): boolean {
 function findFailing({ plan, progress }: RunState): string | null {
   const failing = plan.engines.find(({ engine }) => {
     const last = progress.cells.filter((cell) => cell.engine === engine).slice(-FAILURES_IN_A_ROW_MAX);
-    return !progress.dropped.includes(engine) && last.length === FAILURES_IN_A_ROW_MAX && last.every((cell) => cell.state === 'failed');
+    return (
+      !progress.dropped.includes(engine) &&
+      last.length === FAILURES_IN_A_ROW_MAX &&
+      last.every((cell) => cell.state === 'failed')
+    );
   });
   return failing?.engine ?? null;
 }
@@ -86,20 +100,33 @@ function continueBlock(state: RunState, open: OpenBlock, nowMs: number): Action 
 
 function orderedSchedules(state: RunState, block: number): EngineSchedule[] {
   const active = activeSchedules(state, block);
-  const order = blockOrder(state.plan.engines.map(({ engine }) => engine), block, state.seed);
+  const order = blockOrder(
+    state.plan.engines.map(({ engine }) => engine),
+    block,
+    state.seed,
+  );
   return order.flatMap((id) => active.filter(({ engine }) => engine === id));
 }
 
 function cell(state: RunState, schedule: EngineSchedule, { block, attempt }: OpenBlock): Action {
   const requests = cellRequests(schedule, block);
   const predictedMs = predictCellMs(state, schedule, block);
-  return { type: 'cell', engine: schedule.engine, block, attempt, requests, startEstimateMs: schedule.pilot.startMs, predictedMs };
+  return {
+    type: 'cell',
+    engine: schedule.engine,
+    block,
+    attempt,
+    requests,
+    startEstimateMs: schedule.pilot.startMs,
+    predictedMs,
+  };
 }
 
 function startBlock(state: RunState, next: NextBlock, nowMs: number, accepted: number): Action {
   const blockMs = predictBlockMs(state, next.block);
   const pairMs = blockMs + (next.partner === null ? 0 : predictBlockMs(state, next.partner));
-  const fits = (predictedMs: number): boolean => fitsBeforeDeadline({ nowMs, predictedMs, deadlineMs: state.deadlineMs });
+  const fits = (predictedMs: number): boolean =>
+    fitsBeforeDeadline({ nowMs, predictedMs, deadlineMs: state.deadlineMs });
   if (fits(pairMs) || (accepted < BLOCKS_FIRM && fits(blockMs))) {
     const [first] = orderedSchedules(state, next.block);
     assert(first !== undefined, 'a block that starts has an engine');
@@ -107,14 +134,24 @@ function startBlock(state: RunState, next: NextBlock, nowMs: number, accepted: n
   }
   const tooSlow = accepted < BLOCKS_MIN ? findTooSlow(state, next.block) : null;
   if (tooSlow !== null) {
-    return { type: 'drop-engine', engine: tooSlow, reason: `too slow for the time: its block needs ${describeTime(state, predictEngineMs(state, tooSlow, next.block), nowMs)}` };
+    return {
+      type: 'drop-engine',
+      engine: tooSlow,
+      reason: `too slow for the time: its block needs ${describeTime(state, predictEngineMs(state, tooSlow, next.block), nowMs)}`,
+    };
   }
-  return stop('budget', `the next block needs ${describeTime(state, blockMs, nowMs)}; ${accepted} of ${state.plan.blocks} blocks are done`);
+  return stop(
+    'budget',
+    `the next block needs ${describeTime(state, blockMs, nowMs)}; ${accepted} of ${state.plan.blocks} blocks are done`,
+  );
 }
 
 /** By predicted cost alone, before any verdict is possible: it cannot favour anybody. */
 function findTooSlow(state: RunState, block: number): string | null {
-  const costs = activeSchedules(state, block).map((schedule) => ({ engine: schedule.engine, ms: predictCellMs(state, schedule, block) }));
+  const costs = activeSchedules(state, block).map((schedule) => ({
+    engine: schedule.engine,
+    ms: predictCellMs(state, schedule, block),
+  }));
   const total = costs.reduce((sum, { ms }) => sum + ms, 0);
   const slowest = costs.toSorted((left, right) => right.ms - left.ms)[0];
   if (slowest === undefined || costs.length < 2) return null;

@@ -5,7 +5,18 @@ import { registerLooks } from '../verdict/looks.ts';
 import { capacityMs, draftTotalMs, engineBlockMs, fittingBlocks, makeCell, toSchedule } from './draft.ts';
 import type { Draft, DraftEngine } from './draft.ts';
 import type { NotMeasured, PlanInput, PlannedEngine, RunPlan } from './plan-types.ts';
-import { capExpensive, capLongPrompts, dropExpensive, fewerReferenceBlocks, fewerTokens, formatSeconds, giveUpSomething, omit, oneIteration, shortenExpensive } from './reduce.ts';
+import {
+  capExpensive,
+  capLongPrompts,
+  dropExpensive,
+  fewerReferenceBlocks,
+  fewerTokens,
+  formatSeconds,
+  giveUpSomething,
+  omit,
+  oneIteration,
+  shortenExpensive,
+} from './reduce.ts';
 import type { Planning } from './reduce.ts';
 
 /** All reference backends together; they are never ranked. */
@@ -23,7 +34,15 @@ const REFERENCE_BLOCKS_MAX = 3;
 export function planRun(input: PlanInput): RunPlan {
   assert(input.prompts.length > 0, 'a run has prompts');
   let planning = start(input);
-  for (const reduce of [fewerReferenceBlocks, oneIteration, capExpensive, shortenExpensive, dropExpensive, capLongPrompts, fewerTokens]) {
+  for (const reduce of [
+    fewerReferenceBlocks,
+    oneIteration,
+    capExpensive,
+    shortenExpensive,
+    dropExpensive,
+    capLongPrompts,
+    fewerTokens,
+  ]) {
     if (isFirm(planning.draft)) break;
     planning = reduce(planning);
   }
@@ -43,11 +62,19 @@ function start(input: PlanInput): Planning {
     cells: input.prompts.map((prompt) => makeCell(engine, input, prompt, input.iterations, input.maxBlocks)),
   });
   const planned = planReferences(input, references, ranked.length === 0);
-  return { draft: { input, ranked: ranked.map(full), references: planned.kept }, notMeasured: planned.notMeasured, notes: [] };
+  return {
+    draft: { input, ranked: ranked.map(full), references: planned.kept },
+    notMeasured: planned.notMeasured,
+    notes: [],
+  };
 }
 
 /** The shortest prompt, K = 1, up to three blocks. */
-function planReferences(input: PlanInput, references: readonly PlannedEngine[], alone: boolean): { kept: DraftEngine[]; notMeasured: NotMeasured[] } {
+function planReferences(
+  input: PlanInput,
+  references: readonly PlannedEngine[],
+  alone: boolean,
+): { kept: DraftEngine[]; notMeasured: NotMeasured[] } {
   const [shortest, ...longer] = input.prompts.toSorted((left, right) => left.tokenCount - right.tokenCount);
   assert(shortest !== undefined, 'a run has a prompt');
   const kept: DraftEngine[] = [];
@@ -56,10 +83,20 @@ function planReferences(input: PlanInput, references: readonly PlannedEngine[], 
     const blockMs = engineBlockMs({ engine, cells: [makeCell(engine, input, shortest, 1, 1)] }, 0);
     const blocks = referenceBlocks(input, blockMs / (capacityMs(input) / references.length), alone);
     if (blocks >= 1) kept.push({ engine, cells: [makeCell(engine, input, shortest, 1, blocks)] });
-    else notMeasured.push(omit(engine.id, shortest.name, 'too slow for a reference backend, which leaves the time to the ranked engines', blockMs));
+    else
+      notMeasured.push(
+        omit(
+          engine.id,
+          shortest.name,
+          'too slow for a reference backend, which leaves the time to the ranked engines',
+          blockMs,
+        ),
+      );
     for (const prompt of longer) {
       const cell = makeCell(engine, input, prompt, 1, 1);
-      notMeasured.push(omit(engine.id, prompt.name, 'a reference backend is measured on the shortest prompt only', cell.estimateMs));
+      notMeasured.push(
+        omit(engine.id, prompt.name, 'a reference backend is measured on the shortest prompt only', cell.estimateMs),
+      );
     }
   }
   return { kept, notMeasured };
@@ -74,7 +111,9 @@ function referenceBlocks(input: PlanInput, blockShare: number, alone: boolean): 
 function finish({ draft, notMeasured, notes }: Planning): RunPlan {
   const { input } = draft;
   const only = draft.ranked.length === 0;
-  const blocks = only ? Math.max(0, ...draft.references.flatMap(({ cells }) => cells.map((cell) => cell.blocks))) : fittingBlocks(draft);
+  const blocks = only
+    ? Math.max(0, ...draft.references.flatMap(({ cells }) => cells.map((cell) => cell.blocks)))
+    : fittingBlocks(draft);
   const schedules = [...draft.ranked, ...draft.references].map((engine) => toSchedule(engine, blocks));
   const order = input.engines.map(({ id }) => id);
   const iterations = Math.max(0, ...draft.ranked.flatMap(({ cells }) => cells.map((cell) => cell.iterations)));

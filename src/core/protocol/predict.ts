@@ -7,7 +7,9 @@ const RECENT_CELLS = 4;
 
 /** Estimate of this cell's work times the running mean of (measured / estimated) over the engine's recent cells. */
 export function predictCellMs(state: RunState, schedule: EngineSchedule, block: number): number {
-  const recent = state.progress.cells.filter((cell) => cell.engine === schedule.engine && cell.state === 'complete').slice(-RECENT_CELLS);
+  const recent = state.progress.cells
+    .filter((cell) => cell.engine === schedule.engine && cell.state === 'complete')
+    .slice(-RECENT_CELLS);
   const ratios = recent.flatMap((cell) => {
     const estimateMs = processMs(schedule, cell.block);
     return estimateMs > 0 ? [cell.durationMs / estimateMs] : [];

@@ -21,11 +21,13 @@ export function progressFromEvents(events: readonly RunEvent[]): Progress {
   const blocks: DoneBlock[] = [];
   let opened: { engine: string; block: number; attempt: number; elapsedMs: number } | null = null;
   const abandonOpenBlocks = (): void => {
-    if (opened !== null) cells.push({ engine: opened.engine, block: opened.block, attempt: opened.attempt, state: 'cut', durationMs: 0 });
+    if (opened !== null)
+      cells.push({ engine: opened.engine, block: opened.block, attempt: opened.attempt, state: 'cut', durationMs: 0 });
     opened = null;
     const open = cells.filter((cell) => !blocks.some((block) => samePlace(block, cell)));
     for (const { block, attempt } of open) {
-      if (!blocks.some((done) => samePlace(done, { block, attempt }))) blocks.push({ block, attempt, state: 'abandoned', reasons: [] });
+      if (!blocks.some((done) => samePlace(done, { block, attempt })))
+        blocks.push({ block, attempt, state: 'abandoned', reasons: [] });
     }
   };
   for (const event of events) {
@@ -36,10 +38,13 @@ export function progressFromEvents(events: readonly RunEvent[]): Progress {
       cells.push({ engine: event.engine, block: event.block, attempt: event.attempt, state: event.state, durationMs });
       opened = null;
     }
-    if (event.type === 'block-end') blocks.push({ block: event.block, attempt: event.attempt, state: event.state, reasons: event.reasons });
+    if (event.type === 'block-end')
+      blocks.push({ block: event.block, attempt: event.attempt, state: event.state, reasons: event.reasons });
   }
   abandonOpenBlocks();
-  const dropped = events.flatMap((event) => (event.type === 'warning' && event.code === DROPPED_CODE && event.engine !== null ? [event.engine] : []));
+  const dropped = events.flatMap((event) =>
+    event.type === 'warning' && event.code === DROPPED_CODE && event.engine !== null ? [event.engine] : [],
+  );
   return { cells, blocks, looks: [], dropped: [...new Set(dropped)] };
 }
 
@@ -58,7 +63,8 @@ export interface NextBlock extends Place {
  * half is run again as a whole, after all first runs. An abandoned attempt is repeated at once and does not count.
  */
 export function nextBlock(blocks: readonly DoneBlock[], planned: number): NextBlock | null {
-  const rounds = (block: number): number => blocks.filter((done) => done.block === block && done.state !== 'abandoned').length;
+  const rounds = (block: number): number =>
+    blocks.filter((done) => done.block === block && done.state !== 'abandoned').length;
   const attempts = (block: number): number => blocks.filter((done) => done.block === block).length;
   const accepted = acceptedBlocks(blocks);
   const pairs = Array.from({ length: Math.ceil(planned / 2) }, (_, index) => {
@@ -67,7 +73,9 @@ export function nextBlock(blocks: readonly DoneBlock[], planned: number): NextBl
   });
   const torn = pairs.find((pair) => pair.secondRounds < pair.rounds);
   if (torn?.second != null) return { block: torn.second, attempt: attempts(torn.second), partner: null };
-  const open = pairs.filter(({ first, second }) => !accepted.includes(first) || (second !== null && !accepted.includes(second)));
+  const open = pairs.filter(
+    ({ first, second }) => !accepted.includes(first) || (second !== null && !accepted.includes(second)),
+  );
   const [next] = open.toSorted((left, right) => left.rounds - right.rounds);
   return next === undefined ? null : { block: next.first, attempt: attempts(next.first), partner: next.second };
 }

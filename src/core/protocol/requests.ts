@@ -30,7 +30,12 @@ function promptRequests(pilot: PilotCosts, cell: PromptCell): PlannedRequest[] {
   const { prompt, promptTokens, generateTokens } = cell;
   const estimateMs = requestMs(pilot, promptTokens, generateTokens);
   const request = (kind: 'warmup' | 'measured', iteration: number): PlannedRequest => ({
-    kind, prompt, iteration, promptTokens, generateTokens, estimateMs,
+    kind,
+    prompt,
+    iteration,
+    promptTokens,
+    generateTokens,
+    estimateMs,
   });
   const measured = Array.from({ length: cell.iterations }, (_, iteration) => request('measured', iteration));
   return hasFullWarmup(cell) ? [request('warmup', 0), ...measured] : measured;
@@ -45,7 +50,10 @@ export function requestMs(pilot: PilotCosts, promptTokens: number, generateToken
 }
 
 /** A prompt's requests in one process, full-shape warm-up included. */
-export function promptCellMs(pilot: PilotCosts, cell: Pick<PromptCell, 'promptTokens' | 'generateTokens' | 'iterations'>): number {
+export function promptCellMs(
+  pilot: PilotCosts,
+  cell: Pick<PromptCell, 'promptTokens' | 'generateTokens' | 'iterations'>,
+): number {
   const requests = cell.iterations + (hasFullWarmup(cell) ? 1 : 0);
   return requests * requestMs(pilot, cell.promptTokens, cell.generateTokens);
 }

@@ -24,7 +24,8 @@ export function compactLetters(
 
 /** Groups in the order of their best members. */
 function compareGroups(items: readonly string[], left: readonly string[], right: readonly string[]): number {
-  const ranks = (group: readonly string[]): number[] => items.flatMap((item, rank) => (group.includes(item) ? [rank] : []));
+  const ranks = (group: readonly string[]): number[] =>
+    items.flatMap((item, rank) => (group.includes(item) ? [rank] : []));
   const [leftRanks, rightRanks] = [ranks(left), ranks(right)];
   const differs = leftRanks.findIndex((rank, index) => rank !== rightRanks[index]);
   return differs === -1 ? -1 : (leftRanks[differs] ?? 0) - (rightRanks[differs] ?? Infinity);

@@ -9,19 +9,37 @@ import type { GateResult } from './gate-result.ts';
 export { promptCacheGate } from './prompt-cache.ts';
 export type { CacheEvidence } from './prompt-cache.ts';
 
-export function tokenCountGate(input: { readonly promptTokensAsked: number; readonly generation: Pick<Generation, 'promptTokenCount'> }): GateResult {
+export function tokenCountGate(input: {
+  readonly promptTokensAsked: number;
+  readonly generation: Pick<Generation, 'promptTokenCount'>;
+}): GateResult {
   const { promptTokensAsked: asked, generation } = input;
   const reported = generation.promptTokenCount;
   if (reported === asked) return passed('token-count', `${asked} prompt tokens sent, ${reported} reported`);
-  const cause = reported === asked + 1 ? ': probably a second BOS' : reported < asked ? ': truncated or counted without cached tokens' : '';
-  return failed('token-count', `${asked} prompt tokens sent, ${reported} reported${cause}`, 'Send token ids with special-token handling off, and check the context per slot.');
+  const cause =
+    reported === asked + 1
+      ? ': probably a second BOS'
+      : reported < asked
+        ? ': truncated or counted without cached tokens'
+        : '';
+  return failed(
+    'token-count',
+    `${asked} prompt tokens sent, ${reported} reported${cause}`,
+    'Send token ids with special-token handling off, and check the context per slot.',
+  );
 }
 
-export function earlyEndGate(input: { readonly generateTokensAsked: number; readonly generation: Pick<Generation, 'tokens'> }): GateResult {
+export function earlyEndGate(input: {
+  readonly generateTokensAsked: number;
+  readonly generation: Pick<Generation, 'tokens'>;
+}): GateResult {
   const { generateTokensAsked: asked, generation } = input;
   const count = generation.tokens.length;
   if (count === asked) return passed('early-end', `${count} of ${asked} tokens generated`);
-  const remedy = count < asked ? 'Mask every end-of-generation token and check the context size.' : 'Check the token limit that is sent.';
+  const remedy =
+    count < asked
+      ? 'Mask every end-of-generation token and check the context size.'
+      : 'Check the token limit that is sent.';
   return failed('early-end', `${count} of ${asked} tokens generated`, remedy);
 }
 
@@ -34,13 +52,17 @@ export function doubleBosGate(input: {
   const { promptTokens, bosToken, generation } = input;
   if (bosToken === null) return passed('double-bos', 'the model has no BOS token');
   if (promptTokens[0] === bosToken && promptTokens[1] === bosToken) {
-    return failed('double-bos', `the first two token ids are both BOS (${bosToken})`, 'Add the BOS token once: in the prompt or in the engine.');
+    return failed(
+      'double-bos',
+      `the first two token ids are both BOS (${bosToken})`,
+      'Add the BOS token once: in the prompt or in the engine.',
+    );
   }
   if (promptTokens[0] === bosToken && generation?.promptTokenCount === promptTokens.length + 1) {
     return failed(
       'double-bos',
       `${promptTokens.length} tokens sent with BOS, ${generation.promptTokenCount} reported: the engine added another`,
-      'Switch the engine\'s own BOS off.',
+      "Switch the engine's own BOS off.",
     );
   }
   return passed('double-bos', `at most one BOS (${bosToken}) at the start`);
@@ -48,15 +70,28 @@ export function doubleBosGate(input: {
 
 /** Vocabulary and name can only disprove; a hash or the fingerprint proves (correction 12). */
 export function wrongModelGate(identity: ModelIdentity): GateResult {
-  const { vocabularySizeExpected: expected, vocabularySizeReported: vocabulary, modelPathExpected, modelNameReported } = identity;
+  const {
+    vocabularySizeExpected: expected,
+    vocabularySizeReported: vocabulary,
+    modelPathExpected,
+    modelNameReported,
+  } = identity;
   const remedy = 'Stop other servers, and check which model the engine loads.';
   if (vocabulary !== null && vocabulary !== expected) {
     return failed('wrong-model', `the engine's vocabulary has ${vocabulary} tokens, the model's ${expected}`, remedy);
   }
-  const [asked, reported] = [fileName(modelPathExpected), modelNameReported === null ? null : fileName(modelNameReported)];
-  if (reported !== null && !sameName(asked, reported)) return failed('wrong-model', `asked for ${asked}, the engine reports ${reported}`, remedy);
-  if (vocabulary === null && reported === null) return unknown('wrong-model', 'the engine reports neither vocabulary nor model name');
-  const seen = [...(vocabulary === null ? [] : [`vocabulary ${vocabulary}`]), ...(reported === null ? [] : [`name ${reported}`])];
+  const [asked, reported] = [
+    fileName(modelPathExpected),
+    modelNameReported === null ? null : fileName(modelNameReported),
+  ];
+  if (reported !== null && !sameName(asked, reported))
+    return failed('wrong-model', `asked for ${asked}, the engine reports ${reported}`, remedy);
+  if (vocabulary === null && reported === null)
+    return unknown('wrong-model', 'the engine reports neither vocabulary nor model name');
+  const seen = [
+    ...(vocabulary === null ? [] : [`vocabulary ${vocabulary}`]),
+    ...(reported === null ? [] : [`name ${reported}`]),
+  ];
   return passed('wrong-model', `${seen.join(', ')}, as expected`);
 }
 
@@ -84,22 +119,37 @@ export function contextPerSlotGate(input: {
 }): GateResult {
   const { contextTokensReported: context, promptTokens, generateTokens } = input;
   const needed = promptTokens + generateTokens;
-  if (context === null) return unknown('context-per-slot', `the engine does not report its context; ${needed} tokens are needed`);
+  if (context === null)
+    return unknown('context-per-slot', `the engine does not report its context; ${needed} tokens are needed`);
   const detail = `${context} tokens of context per slot, ${needed} needed (${promptTokens} + ${generateTokens})`;
   if (context >= needed) return passed('context-per-slot', detail);
-  return failed('context-per-slot', detail, `Raise the context to at least ${needed} tokens per slot, or use one slot.`);
+  return failed(
+    'context-per-slot',
+    detail,
+    `Raise the context to at least ${needed} tokens per slot, or use one slot.`,
+  );
 }
 
 /** A difference labels the comparison "as shipped" and voids nothing (see LABELLING_GATES). */
-export function settingsGate(input: { readonly asked: EngineSettings; readonly reported: Partial<EngineSettings> }): GateResult {
+export function settingsGate(input: {
+  readonly asked: EngineSettings;
+  readonly reported: Partial<EngineSettings>;
+}): GateResult {
   const differences = settingsDifferences(input.asked, input.reported);
   if (Object.keys(input.reported).length === 0) return unknown('settings', 'the engine reports no settings');
   if (differences.length === 0) return passed('settings', `matched: ${Object.keys(input.reported).join(', ')}`);
-  return failed('settings', differences.join('; '), 'The comparison is labelled "as shipped": the engine does not take, or does not keep, these settings.');
+  return failed(
+    'settings',
+    differences.join('; '),
+    'The comparison is labelled "as shipped": the engine does not take, or does not keep, these settings.',
+  );
 }
 
 /** `threads: 2 asked, 1 used`, for every reported setting that differs. More context than asked for is no difference. */
-export function settingsDifferences(asked: EngineSettings, reported: Partial<Record<keyof EngineSettings, string | number | boolean | undefined>>): string[] {
+export function settingsDifferences(
+  asked: EngineSettings,
+  reported: Partial<Record<keyof EngineSettings, string | number | boolean | undefined>>,
+): string[] {
   return (Object.keys(asked) as (keyof EngineSettings)[]).flatMap((name) => {
     const used = reported[name];
     if (used === undefined || used === asked[name]) return [];
@@ -119,12 +169,19 @@ export interface Needle {
 const LOGPROB_TOLERANCE = 1e-6;
 
 /** Changing a sentence at the start, one third or two thirds must change what the model says; otherwise it never read it. */
-export function truncationGate(input: { readonly truncated: boolean | null; readonly needles: readonly Needle[] }): GateResult {
+export function truncationGate(input: {
+  readonly truncated: boolean | null;
+  readonly needles: readonly Needle[];
+}): GateResult {
   const remedy = 'Raise the context per slot; switch context shifting and prompt truncation off.';
   if (input.truncated === true) return failed('truncation', 'the engine reports that it truncated the prompt', remedy);
   const unseen = input.needles.filter((needle) => !isSeen(needle));
   if (unseen.length > 0) {
-    return failed('truncation', `changing ${unseen.map(({ place }) => place).join(', ')} changed nothing in the answer`, remedy);
+    return failed(
+      'truncation',
+      `changing ${unseen.map(({ place }) => place).join(', ')} changed nothing in the answer`,
+      remedy,
+    );
   }
   if (input.needles.length === 0) {
     return input.truncated === false

@@ -6,14 +6,20 @@ const FOREIGN_CPU_MAX = 0.05;
 const STEAL_MAX = 0.02;
 
 /** Reasons to run the block again; empty when it was quiet. What the OS does not tell is no reason. */
-export function isBlockNoisy(cells: readonly { readonly engine: string; readonly interference: Interference }[]): string[] {
+export function isBlockNoisy(
+  cells: readonly { readonly engine: string; readonly interference: Interference }[],
+): string[] {
   return cells.flatMap(({ engine, interference: { foreignCpuShare, stealShare } }) => {
     const reasons: string[] = [];
     if (foreignCpuShare !== null && foreignCpuShare > FOREIGN_CPU_MAX) {
-      reasons.push(`other programs used ${percent(foreignCpuShare)} of the CPU beside ${engine} (limit ${percent(FOREIGN_CPU_MAX)})`);
+      reasons.push(
+        `other programs used ${percent(foreignCpuShare)} of the CPU beside ${engine} (limit ${percent(FOREIGN_CPU_MAX)})`,
+      );
     }
     if (stealShare !== null && stealShare > STEAL_MAX) {
-      reasons.push(`the hypervisor took ${percent(stealShare)} of the CPU from ${engine} (limit ${percent(STEAL_MAX)})`);
+      reasons.push(
+        `the hypervisor took ${percent(stealShare)} of the CPU from ${engine} (limit ${percent(STEAL_MAX)})`,
+      );
     }
     return reasons;
   });

@@ -17,7 +17,11 @@ export interface CacheEvidence {
   /** Times to first token of fresh prompts of `lengthTokens` and twice that. */
   readonly doubling: { readonly lengthTokens: number; readonly ttftMs: number; readonly ttftDoubledMs: number } | null;
   /** The identical prompt twice in a row. */
-  readonly repeat: { readonly ttftFirstMs: number; readonly ttftSecondMs: number; readonly cachedTokenCount: number | null } | null;
+  readonly repeat: {
+    readonly ttftFirstMs: number;
+    readonly ttftSecondMs: number;
+    readonly cachedTokenCount: number | null;
+  } | null;
 }
 
 /** Fails on any evidence of a cache; passes when the counters are 0 or the repeated prompt took its full time. */
@@ -26,7 +30,10 @@ export function promptCacheGate(evidence: CacheEvidence): GateResult {
   const findings = [judgeCounters(evidence), judgeRepeat(evidence.repeat), judgeDoubling(evidence.doubling)];
   const bad = findings.filter(({ says }) => says === 'cache');
   if (bad.length > 0) return failed('prompt-cache', bad.map(({ detail }) => detail).join('; '), remedy);
-  const known = findings.filter(({ detail }) => detail !== '').map(({ detail }) => detail).join('; ');
+  const known = findings
+    .filter(({ detail }) => detail !== '')
+    .map(({ detail }) => detail)
+    .join('; ');
   const proven = findings.slice(0, 2).some(({ says }) => says === 'no cache');
   if (proven) return passed('prompt-cache', known);
   return unknown('prompt-cache', known === '' ? 'the engine reports no cached counts and nothing was repeated' : known);
@@ -42,7 +49,11 @@ const NOTHING: Finding = { says: 'nothing', detail: '' };
 function judgeCounters({ cachedTokenCounts, repeat }: CacheEvidence): Finding {
   const counts = [...cachedTokenCounts, repeat?.cachedTokenCount ?? null].filter((count) => count !== null);
   const hits = counts.filter((count) => count > 0);
-  if (hits.length > 0) return { says: 'cache', detail: `up to ${Math.max(...hits)} prompt tokens came from a cache in ${hits.length} of ${counts.length} requests` };
+  if (hits.length > 0)
+    return {
+      says: 'cache',
+      detail: `up to ${Math.max(...hits)} prompt tokens came from a cache in ${hits.length} of ${counts.length} requests`,
+    };
   return counts.length === 0 ? NOTHING : { says: 'no cache', detail: `0 cached tokens in ${counts.length} requests` };
 }
 

@@ -44,8 +44,16 @@ interface Pair {
 }
 
 const EMPTY = {
-  ratio: null, low: null, high: null, confidence: null, faster: null,
-  pDifferent: null, pBeyond: null, pEquivalent: null, detectableDifferent: null, detectableFaster: null,
+  ratio: null,
+  low: null,
+  high: null,
+  confidence: null,
+  faster: null,
+  pDifferent: null,
+  pBeyond: null,
+  pEquivalent: null,
+  detectableDifferent: null,
+  detectableFaster: null,
 } as const;
 
 /**
@@ -57,9 +65,18 @@ export function compareFamily(input: FamilyInput): Comparison[] {
   const pairs = listPairs(input);
   const ranked = pairs.filter((pair) => exclusion(input, pair) === null);
   const levels = {
-    different: holm(ranked.map((pair) => pair.tested?.pDifferent ?? 1), input.alpha),
-    beyond: holm(ranked.map((pair) => pair.tested?.pBeyond ?? 1), input.alpha),
-    equivalent: holm(ranked.map((pair) => pair.tested?.pEquivalent ?? 1), input.alpha),
+    different: holm(
+      ranked.map((pair) => pair.tested?.pDifferent ?? 1),
+      input.alpha,
+    ),
+    beyond: holm(
+      ranked.map((pair) => pair.tested?.pBeyond ?? 1),
+      input.alpha,
+    ),
+    equivalent: holm(
+      ranked.map((pair) => pair.tested?.pEquivalent ?? 1),
+      input.alpha,
+    ),
   };
   return pairs.map((pair) => {
     const excluded = exclusion(input, pair);
@@ -103,7 +120,11 @@ function exclusion(input: FamilyInput, { a, b }: Pair): { verdict: 'VOID' | 'NOT
 }
 
 /** Outside the family: a plain 95% interval, and none for a void pair. */
-function describeExcluded(input: FamilyInput, pair: Pair, excluded: NonNullable<ReturnType<typeof exclusion>>): Comparison {
+function describeExcluded(
+  input: FamilyInput,
+  pair: Pair,
+  excluded: NonNullable<ReturnType<typeof exclusion>>,
+): Comparison {
   const numbers = excluded.verdict === 'VOID' ? {} : ratios(pair, ALPHA);
   return { ...identity(input, pair), ...EMPTY, ...numbers, verdict: excluded.verdict, reasons: excluded.reasons };
 }
@@ -122,9 +143,18 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
   const qualifier = input.qualify?.(pair.a, pair.b) ?? null;
   if (tested === null) {
     const reason = `${pair.gains.length} common blocks; a verdict needs at least ${BLOCKS_MIN}`;
-    return { ...base, verdict: input.override?.verdict ?? 'INCONCLUSIVE', reasons: [input.override?.reason ?? [], reason].flat() };
+    return {
+      ...base,
+      verdict: input.override?.verdict ?? 'INCONCLUSIVE',
+      reasons: [input.override?.reason ?? [], reason].flat(),
+    };
   }
-  const detectable = smallestDetectable({ deviation: tested.deviation, count: tested.count, alpha: localAlpha, margin: input.margin });
+  const detectable = smallestDetectable({
+    deviation: tested.deviation,
+    count: tested.count,
+    alpha: localAlpha,
+    margin: input.margin,
+  });
   const found = verdictOf(levels);
   const checked = crossCheck({ ...found, gains: pair.gains, margin: input.margin });
   const verdict = input.override?.verdict ?? checked.verdict;
@@ -138,18 +168,28 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
     pEquivalent: tested.pEquivalent,
     detectableDifferent: detectable.different,
     detectableFaster: detectable.faster,
-    reasons: [input.override?.reason ?? [], checked.reason, named && qualifier !== null ? `faster, ${qualifier}` : []].flat(),
+    reasons: [
+      input.override?.reason ?? [],
+      checked.reason,
+      named && qualifier !== null ? `faster, ${qualifier}` : [],
+    ].flat(),
   };
 }
 
-function verdictOf(levels: Levels): { verdict: 'FASTER' | 'EQUIVALENT' | 'SLIGHTLY_FASTER' | 'INCONCLUSIVE'; localAlpha: number } {
+function verdictOf(levels: Levels): {
+  verdict: 'FASTER' | 'EQUIVALENT' | 'SLIGHTLY_FASTER' | 'INCONCLUSIVE';
+  localAlpha: number;
+} {
   if (levels.beyond.rejected) return { verdict: 'FASTER', localAlpha: levels.beyond.localAlpha };
   if (levels.equivalent.rejected) return { verdict: 'EQUIVALENT', localAlpha: levels.equivalent.localAlpha };
   if (levels.different.rejected) return { verdict: 'SLIGHTLY_FASTER', localAlpha: levels.different.localAlpha };
   return { verdict: 'INCONCLUSIVE', localAlpha: levels.different.localAlpha };
 }
 
-function identity(input: FamilyInput, pair: Pair): Pick<Comparison, 'metric' | 'prompt' | 'a' | 'b' | 'blockCount' | 'preliminary'> {
+function identity(
+  input: FamilyInput,
+  pair: Pair,
+): Pick<Comparison, 'metric' | 'prompt' | 'a' | 'b' | 'blockCount' | 'preliminary'> {
   const blockCount = pair.gains.length;
   return {
     metric: input.metric,

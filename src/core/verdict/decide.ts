@@ -90,15 +90,30 @@ function conclude(standing: Standing): Outcome {
   const none = { why: null, winner: null };
   const [first, second] = inPlay;
   const alone = first !== undefined && input.ranked.length === 1;
-  if (alone) return { state: 'single-engine', headline: `Only ${first} was measured and ranked: there is nothing to compare it with.`, ...none };
+  if (alone)
+    return {
+      state: 'single-engine',
+      headline: `Only ${first} was measured and ranked: there is nothing to compare it with.`,
+      ...none,
+    };
   if (input.ranked.length > 0 && second === undefined) return { state: 'void', headline: voidHeadline(input), ...none };
   if (input.noise !== null) {
-    return { state: 'noisy', headline: `No winner: the machine was too noisy (${input.noise.reason}). ${input.noise.remedy}`, ...none };
+    return {
+      state: 'noisy',
+      headline: `No winner: the machine was too noisy (${input.noise.reason}). ${input.noise.remedy}`,
+      ...none,
+    };
   }
-  if (input.ranked.length === 0) return { state: 'nothing-measured', headline: sentence(`Nothing was measured: ${input.nothingReason}`), ...none };
+  if (input.ranked.length === 0)
+    return { state: 'nothing-measured', headline: sentence(`Nothing was measured: ${input.nothingReason}`), ...none };
   const [best, rival] = top;
   if (best !== undefined && rival === undefined && beaten.every((other) => beats(headline, best, other))) {
-    return { state: 'winner', headline: winnerHeadline(standing, best), why: explain(input, best, beaten[0]), winner: best };
+    return {
+      state: 'winner',
+      headline: winnerHeadline(standing, best),
+      why: explain(input, best, beaten[0]),
+      winner: best,
+    };
   }
   if (top.length > 1 && pairsOf(top).every(([a, b]) => verdictBetween(headline, a, b) === 'EQUIVALENT')) {
     return { state: 'tie', headline: tieHeadline(standing), ...none };
@@ -122,6 +137,8 @@ function arithmeticCaveats({ input, inPlay }: Standing): string[] {
     const find = (id: string): EngineFacts | undefined => input.engines.find((engine) => engine.id === id);
     const [left, right] = [find(a), find(b)];
     const qualifier = left && right ? bitsQualifier(left, right, input.models) : null;
-    return qualifier === null ? [] : [`${a} and ${b} were compared ${qualifier}: this is no comparison of equal bytes.`];
+    return qualifier === null
+      ? []
+      : [`${a} and ${b} were compared ${qualifier}: this is no comparison of equal bytes.`];
   });
 }

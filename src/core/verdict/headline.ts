@@ -6,7 +6,18 @@ import { BLOCKS_NEEDED_MAX, blocksNeeded } from '../stats/detectable.ts';
 import { bitsQualifier } from './arithmetic.ts';
 import { BLOCKS_MIN } from './compare-family.ts';
 import type { Standing } from './decide.ts';
-import { beats, formatInterval, formatPercent, formatRatio, formatSize, joinWords, pairsOf, SCOPE, seenFrom, verdictBetween } from './wording.ts';
+import {
+  beats,
+  formatInterval,
+  formatPercent,
+  formatRatio,
+  formatSize,
+  joinWords,
+  pairsOf,
+  SCOPE,
+  seenFrom,
+  verdictBetween,
+} from './wording.ts';
 
 /** `a is faster than b by 1.42x (95% interval 1.31-1.53) in total request time on this machine, ...` */
 export function winnerHeadline(standing: Standing, winner: string): string {
@@ -24,7 +35,9 @@ export function winnerHeadline(standing: Standing, winner: string): string {
 export function tieHeadline(standing: Standing): string {
   const { top, input, headline } = standing;
   const within = `equivalent within ${formatPercent(input.margin - 1)}`;
-  const pairs = pairsOf(top).map(([a, b]) => seenFrom(headline, a, b)).filter((pair) => pair !== null);
+  const pairs = pairsOf(top)
+    .map(([a, b]) => seenFrom(headline, a, b))
+    .filter((pair) => pair !== null);
   const [only] = pairs;
   const size = pairs.length === 1 && only !== undefined ? ` (${describeTie(only)})` : '';
   return `${joinWords(top)} are ${within}${size} ${SCOPE}${alsoFaster(standing)}.`;
@@ -47,7 +60,9 @@ export function inconclusiveHeadline(standing: Standing): string {
     const seen = seenFrom([first], winner, loser) ?? first;
     return `${winner} is faster than ${loser}, size unresolved: ${formatSize(seen)} ${SCOPE}${rest}; ${advice}.`;
   }
-  const described = open.slice(0, 3).map((pair) => `${pair.a} is ${describeOpen(pair)} as fast as ${pair.b}${describeInterval(pair)}`);
+  const described = open
+    .slice(0, 3)
+    .map((pair) => `${pair.a} is ${describeOpen(pair)} as fast as ${pair.b}${describeInterval(pair)}`);
   const more = open.length > 3 ? `, and ${open.length - 3} more pairs are open` : '';
   return `Inconclusive: ${described.join(', ')}${more} ${SCOPE}${rest}; ${advice}.`;
 }
@@ -62,13 +77,21 @@ function openPairs(engines: readonly string[], headline: readonly Comparison[]):
 
 /** `about 24 blocks would resolve it`: planning advice from this run's spread. */
 function adviseBlocks({ input, headline }: Standing, open: readonly Comparison[]): string {
-  const alpha = input.alpha / Math.max(1, headline.filter(({ verdict }) => verdict !== 'VOID' && verdict !== 'NOT_COMPARED').length);
+  const alpha =
+    input.alpha /
+    Math.max(1, headline.filter(({ verdict }) => verdict !== 'VOID' && verdict !== 'NOT_COMPARED').length);
   const needed = open.map(({ a, b }) => {
     const differences = gainsOf(input.mixLogValues, a, b);
-    return blocksNeeded({ mean: mean(differences), deviation: standardDeviation(differences), alpha, margin: input.margin });
+    return blocksNeeded({
+      mean: mean(differences),
+      deviation: standardDeviation(differences),
+      alpha,
+      margin: input.margin,
+    });
   });
   const what = open.length === 1 ? 'it' : 'them';
-  if (needed.some((count) => count === null)) return `more than ${BLOCKS_NEEDED_MAX} blocks would be needed to resolve ${what}`;
+  if (needed.some((count) => count === null))
+    return `more than ${BLOCKS_NEEDED_MAX} blocks would be needed to resolve ${what}`;
   return `about ${Math.max(...needed.map((count) => count ?? 0))} blocks would resolve ${what}`;
 }
 
@@ -82,7 +105,10 @@ function gainsOf(values: Standing['input']['mixLogValues'], a: string, b: string
 
 /** 1.01x, 95% interval 0.99-1.03 */
 function describeTie(comparison: Comparison): string {
-  return [comparison.ratio === null ? [] : formatRatio(comparison.ratio), formatInterval(comparison)].flat().filter((text) => text !== '').join(', ');
+  return [comparison.ratio === null ? [] : formatRatio(comparison.ratio), formatInterval(comparison)]
+    .flat()
+    .filter((text) => text !== '')
+    .join(', ');
 }
 
 function describeOpen({ ratio }: Comparison): string {
@@ -99,7 +125,9 @@ function alsoFaster({ top, beaten, headline }: Standing): string {
   const byAll = beaten.filter((loser) => top.every((winner) => beats(headline, winner, loser)));
   const bySome = beaten.filter((loser) => !byAll.includes(loser));
   const all = byAll.length === 0 ? '' : `; ${top.length === 2 ? 'both' : 'all'} are faster than ${joinWords(byAll)}`;
-  return bySome.length === 0 ? all : `${all}; ${joinWords(bySome)} ${bySome.length === 1 ? 'is' : 'are'} not the fastest`;
+  return bySome.length === 0
+    ? all
+    : `${all}; ${joinWords(bySome)} ${bySome.length === 1 ? 'is' : 'are'} not the fastest`;
 }
 
 function qualify(standing: Standing, a: string, b: string): string | null {

@@ -10,11 +10,18 @@ export function referenceCaveats(input: DecideInput, inPlay: readonly string[]):
       const comparisons = input.comparisons.filter(({ metric }) => metric === 'request');
       const prompts = [...new Set(comparisons.map(({ prompt }) => prompt))].sort();
       return prompts.flatMap((prompt) => {
-        const seen = seenFrom(comparisons.filter((comparison) => comparison.prompt === prompt), ranked, engine.id);
+        const seen = seenFrom(
+          comparisons.filter((comparison) => comparison.prompt === prompt),
+          ranked,
+          engine.id,
+        );
         return seen?.ratio == null ? [] : [{ ranked, prompt, ratio: seen.ratio, low: seen.low }];
       });
     })[0];
-    if (found === undefined) return [`${engine.id} is unranked (reference backend: ${engine.referenceBackend}) and has no prompt in common with the others.`];
+    if (found === undefined)
+      return [
+        `${engine.id} is unranked (reference backend: ${engine.referenceBackend}) and has no prompt in common with the others.`,
+      ];
     const why = `unranked reference backend: ${engine.referenceBackend}`;
     return [`${engine.id} ${describeGap(found)} than ${found.ranked} on the prompt "${found.prompt}" (${why}).`];
   });

@@ -13,7 +13,10 @@ const FACTS: readonly { readonly name: string; readonly read: (side: Side) => st
   { name: 'device', read: ({ facts }) => facts.device },
   { name: 'model format', read: ({ facts }) => facts.modelFormat },
   { name: 'bits per weight', read: ({ model }) => model?.bitsPerWeight?.toFixed(2) ?? null },
-  { name: 'threads', read: ({ facts }) => (facts.settings?.threads === undefined ? null : String(facts.settings.threads)) },
+  {
+    name: 'threads',
+    read: ({ facts }) => (facts.settings?.threads === undefined ? null : String(facts.settings.threads)),
+  },
   { name: 'OpenMP', read: ({ facts }) => readSwitch(facts.build?.openMp ?? null) },
   { name: 'flash attention', read: ({ facts }) => readSwitch(facts.settings?.flashAttention ?? null) },
   { name: 'KV cache type', read: ({ facts }) => facts.settings?.kvType ?? null },
@@ -37,7 +40,9 @@ export function explainWhy(winner: EngineFacts, runnerUp: EngineFacts, models: r
   const right: Side = { facts: runnerUp, model: modelOf(runnerUp, models) };
   const differences = FACTS.flatMap(({ name, read }) => {
     const [ours, theirs] = [read(left), read(right)];
-    return ours === null || theirs === null || ours === theirs ? [] : [`${name} (${shorten(ours)} against ${shorten(theirs)})`];
+    return ours === null || theirs === null || ours === theirs
+      ? []
+      : [`${name} (${shorten(ours)} against ${shorten(theirs)})`];
   });
   differences.push(...instructionSetDifference(winner, runnerUp));
   const [ourVersion, theirVersion] = [winner.build?.version ?? null, runnerUp.build?.version ?? null];
@@ -53,7 +58,8 @@ export function explainWhy(winner: EngineFacts, runnerUp: EngineFacts, models: r
 function instructionSetDifference(winner: EngineFacts, runnerUp: EngineFacts): string[] {
   const [ours, theirs] = [winner, runnerUp].map(({ build }) => build?.instructionSets?.split(' ') ?? null);
   if (ours == null || theirs == null) return [];
-  const only = (mine: readonly string[], other: readonly string[]): string => mine.filter((name) => !other.includes(name) && name !== 'OPENMP').join(' ');
+  const only = (mine: readonly string[], other: readonly string[]): string =>
+    mine.filter((name) => !other.includes(name) && name !== 'OPENMP').join(' ');
   const extra = only(ours, theirs);
   const missing = only(theirs, ours);
   return [

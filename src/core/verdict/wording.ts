@@ -59,7 +59,11 @@ export function beats(comparisons: readonly Comparison[], first: string, second:
   return seen?.verdict === 'FASTER' && seen.faster === 'a';
 }
 
-export function verdictBetween(comparisons: readonly Comparison[], first: string, second: string): Comparison['verdict'] | null {
+export function verdictBetween(
+  comparisons: readonly Comparison[],
+  first: string,
+  second: string,
+): Comparison['verdict'] | null {
   return seenFrom(comparisons, first, second)?.verdict ?? null;
 }
 

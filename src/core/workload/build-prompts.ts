@@ -60,7 +60,11 @@ export function buildPrompts(input: WorkloadInput): Workload {
   const prompts = [...input.prompts, { name: WARMUP_PROMPT, tokenCount: WARMUP_PROMPT_TOKENS }];
   const bodies = new Map(prompts.map(({ name }) => [name, encodeBody(input, name, usable)]));
   const bos = input.addBos && input.bosToken !== null ? [input.bosToken] : [];
-  if (nonces.length < 2) throw new AppError('plan-invalid', `the tokenizer offers ${nonces.length} tokens for nonces, at least 2 are needed`);
+  if (nonces.length < 2)
+    throw new AppError(
+      'plan-invalid',
+      `the tokenizer offers ${nonces.length} tokens for nonces, at least 2 are needed`,
+    );
   for (const prompt of prompts) checkRoom(prompt, bos.length);
   return {
     promptTokens: (key) => {
@@ -84,21 +88,30 @@ function encodeBody(input: WorkloadInput, name: string, usable: (token: number) 
   const text = input.bodyTexts?.[name] ?? input.bodyText;
   const body = input.tokenizerEncode(text).filter(usable);
   if (body.length === 0) {
-    throw new AppError('plan-invalid', `the text of the prompt "${name}" has no tokens`, { hint: 'Give a file with ordinary text.' });
+    throw new AppError('plan-invalid', `the text of the prompt "${name}" has no tokens`, {
+      hint: 'Give a file with ordinary text.',
+    });
   }
   return body;
 }
 
 function checkRoom(prompt: Pick<Prompt, 'name' | 'tokenCount'>, bosCount: number): void {
   if (prompt.tokenCount > bosCount) return;
-  throw new AppError('plan-invalid', `the prompt "${prompt.name}" of ${prompt.tokenCount} tokens has no room beside the BOS token`, {
-    hint: `Ask for at least ${bosCount + 1} tokens.`,
-  });
+  throw new AppError(
+    'plan-invalid',
+    `the prompt "${prompt.name}" of ${prompt.tokenCount} tokens has no room beside the BOS token`,
+    {
+      hint: `Ask for at least ${bosCount + 1} tokens.`,
+    },
+  );
 }
 
 /** Mixed radix, attempts outermost: first attempts never repeat a nonce before reruns do. */
 function requestIndex(key: PromptKey, promptIndex: number, promptCount: number): number {
-  assert(key.block < BLOCKS_MAX && key.iteration < (key.kind === 'warmup' ? WARMUPS_MAX : MEASURED_MAX), 'requests stay inside the counter');
+  assert(
+    key.block < BLOCKS_MAX && key.iteration < (key.kind === 'warmup' ? WARMUPS_MAX : MEASURED_MAX),
+    'requests stay inside the counter',
+  );
   const round = (key.attempt ?? 0) * BLOCKS_MAX + key.block;
   const slot = key.kind === 'warmup' ? key.iteration : WARMUPS_MAX + key.iteration;
   return (round * (WARMUPS_MAX + MEASURED_MAX) + slot) * promptCount + promptIndex;

@@ -5,7 +5,14 @@
 import { z } from 'zod';
 import { AppError, messageOf } from '../../core/errors.ts';
 import type {
-  EngineProcess, EngineSession, EngineTimings, GenerateRequest, Generation, LaunchRequest, LoadedInfo, TokenLogprob,
+  EngineProcess,
+  EngineSession,
+  EngineTimings,
+  GenerateRequest,
+  Generation,
+  LaunchRequest,
+  LoadedInfo,
+  TokenLogprob,
 } from '../../core/engine.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
 import { getJson, parseSse, streamSse } from '../../platform/network/http.ts';
@@ -78,17 +85,25 @@ async function waitUntilHealthy(process: EngineProcess, base: string, timeoutMs:
     }
     await sleep(POLL_MS);
   }
-  throw new AppError('engine-timeout', `llama-server did not load the model in ${Math.round(timeoutMs / 1000)} s (last: ${last})`, {
-    hint: 'A large model on a slow disk needs longer: run it once by hand to see what it prints.',
-    context: { stderr: process.stderrTail() },
-  });
+  throw new AppError(
+    'engine-timeout',
+    `llama-server did not load the model in ${Math.round(timeoutMs / 1000)} s (last: ${last})`,
+    {
+      hint: 'A large model on a slow disk needs longer: run it once by hand to see what it prints.',
+      context: { stderr: process.stderrTail() },
+    },
+  );
 }
 
 function died(process: EngineProcess, exit: { code: number | null; signal: string | null }): AppError {
   const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
-  return new AppError('engine-launch-failed', `llama-server ended while loading (${exit.signal ?? `exit code ${exit.code}`}):\n${lines}`, {
-    hint: 'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
-  });
+  return new AppError(
+    'engine-launch-failed',
+    `llama-server ended while loading (${exit.signal ?? `exit code ${exit.code}`}):\n${lines}`,
+    {
+      hint: 'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
+    },
+  );
 }
 
 /** A server on our port that is not ours (ports can be shared on Linux) would be measured silently: check the run id. */
@@ -126,9 +141,13 @@ function readAnswer<T>(schema: z.ZodType<T>, answer: unknown, path: string): T {
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new AppError('engine-protocol', `the answer to ${path} is not llama-server's: ${issue?.path.join('.')}: ${issue?.message}`, {
-    hint: 'Another program may hold the port, or this llama-server is too old or too new.',
-  });
+  throw new AppError(
+    'engine-protocol',
+    `the answer to ${path} is not llama-server's: ${issue?.path.join('.')}: ${issue?.message}`,
+    {
+      hint: 'Another program may hold the port, or this llama-server is too old or too new.',
+    },
+  );
 }
 
 function deviceFromLog(log: string): LoadedInfo['device'] {
@@ -145,7 +164,11 @@ async function completeOrTellDeath(process: EngineProcess, base: string, ask: Ge
     const exit = await Promise.race([process.exited, sleep(DEATH_NEWS_MS).then(() => null)]);
     if (exit === null) throw error;
     const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
-    throw new AppError('engine-died', `llama-server died (${exit.signal ?? `exit code ${exit.code}`}) during a request; its last lines:\n${lines}`, { cause: error });
+    throw new AppError(
+      'engine-died',
+      `llama-server died (${exit.signal ?? `exit code ${exit.code}`}) during a request; its last lines:\n${lines}`,
+      { cause: error },
+    );
   }
 }
 
@@ -155,7 +178,9 @@ async function complete(base: string, ask: GenerateRequest): Promise<Generation>
     maxBytes: STREAM_BYTES_MAX,
   });
   const { startedMs } = response;
-  return readCompletion(parseSse(response.chunks).map(({ atMs, data }) => ({ atMs: atMs - startedMs, event: readEvent(data) })));
+  return readCompletion(
+    parseSse(response.chunks).map(({ atMs, data }) => ({ atMs: atMs - startedMs, event: readEvent(data) })),
+  );
 }
 
 /** Greedy, nothing cached, no early end: all end-of-generation tokens are banned by id, too. */
@@ -180,7 +205,9 @@ function readEvent(data: string): ServerEvent {
   try {
     return event.parse(JSON.parse(data));
   } catch (error) {
-    throw new AppError('engine-protocol', `llama-server sent an event that is not readable: ${data.slice(0, 200)}`, { cause: error });
+    throw new AppError('engine-protocol', `llama-server sent an event that is not readable: ${data.slice(0, 200)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -192,7 +219,8 @@ export function readCompletion(events: readonly { atMs: number; event: ServerEve
   let firstTokenLogprobs: TokenLogprob[] = [];
   let last: ServerEvent | null = null;
   for (const { atMs, event: item } of events) {
-    if (item.error !== undefined) throw new AppError('engine-request-failed', `llama-server answered: ${item.error.message}`);
+    if (item.error !== undefined)
+      throw new AppError('engine-request-failed', `llama-server answered: ${item.error.message}`);
     const carried = item.tokens ?? [];
     if (carried.length > 0) {
       if (tokens.length === 0) firstTokenLogprobs = logprobsOf(item);
@@ -202,9 +230,16 @@ export function readCompletion(events: readonly { atMs: number; event: ServerEve
     }
     if (item.stop === true) last = item;
   }
-  if (last === null) throw new AppError('engine-protocol', `llama-server's answer stopped after ${tokens.length} tokens without its last event`);
+  if (last === null)
+    throw new AppError(
+      'engine-protocol',
+      `llama-server's answer stopped after ${tokens.length} tokens without its last event`,
+    );
   return {
-    tokens, eventMs, eventTokenCounts, firstTokenLogprobs,
+    tokens,
+    eventMs,
+    eventTokenCounts,
+    firstTokenLogprobs,
     promptTokenCount: last.tokens_evaluated ?? 0,
     cachedTokenCount: last.timings?.cache_n ?? null,
     truncated: last.truncated ?? null,

@@ -23,7 +23,10 @@ export async function generateInWorker(process: EngineProcess, ask: GenerateRequ
   );
   const reply = parseWorkerReply(generateReply, answer, 'generate');
   if (reply.tokens.length !== reply.eventMs.length) {
-    throw new AppError('engine-protocol', `the worker sent ${reply.tokens.length} tokens with ${reply.eventMs.length} times`);
+    throw new AppError(
+      'engine-protocol',
+      `the worker sent ${reply.tokens.length} tokens with ${reply.eventMs.length} times`,
+    );
   }
   return { ...reply, eventTokenCounts: reply.tokens.map(() => 1), truncated: null, engineTimings: null };
 }
@@ -33,7 +36,11 @@ export function parseWorkerReply<T>(schema: z.ZodType<T>, answer: unknown, metho
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new AppError('engine-protocol', `the worker's answer to ${method} is not readable: ${issue?.path.join('.')}: ${issue?.message}`, {
-    hint: 'The managed environment may be damaged: runoff cache clean removes it, the next run installs it again.',
-  });
+  throw new AppError(
+    'engine-protocol',
+    `the worker's answer to ${method} is not readable: ${issue?.path.join('.')}: ${issue?.message}`,
+    {
+      hint: 'The managed environment may be damaged: runoff cache clean removes it, the next run installs it again.',
+    },
+  );
 }

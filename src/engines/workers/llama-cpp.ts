@@ -135,7 +135,8 @@ async function generate(params: GenerateParams): Promise<unknown> {
 function banTokens(library: NodeLlamaCpp, model: NlcModel, banned: readonly number[]): unknown {
   const bias = new library.TokenBias(model.tokenizer);
   const biases = bias._biases;
-  if (!(biases instanceof Map)) throw new TypeError('this node-llama-cpp keeps token biases elsewhere: use the pinned version');
+  if (!(biases instanceof Map))
+    throw new TypeError('this node-llama-cpp keeps token biases elsewhere: use the pinned version');
   for (const token of banned) biases.set(token, -Infinity);
   return bias;
 }
@@ -163,7 +164,9 @@ async function answer(line: string): Promise<void> {
   const request = JSON.parse(line) as { id: number; method: string; params: unknown };
   try {
     const result =
-      request.method === 'load' ? await load(request.params as LoadParams) : await generate(request.params as GenerateParams);
+      request.method === 'load'
+        ? await load(request.params as LoadParams)
+        : await generate(request.params as GenerateParams);
     reply({ id: request.id, result });
   } catch (error) {
     reply({ id: request.id, error: { message: error instanceof Error ? error.message : String(error) } });

@@ -23,7 +23,9 @@ export interface NlcLlama {
 
 export interface NlcModel {
   readonly tokenizer: unknown;
-  readonly fileInfo: { readonly metadata: { readonly tokenizer?: { readonly ggml?: { readonly tokens?: readonly unknown[] } } } };
+  readonly fileInfo: {
+    readonly metadata: { readonly tokenizer?: { readonly ggml?: { readonly tokens?: readonly unknown[] } } };
+  };
   createContext(options: {
     contextSize: number;
     batchSize: number;

@@ -21,7 +21,9 @@ export async function readCpuTimes(): Promise<CpuTimes> {
 export function parseProcStat(text: string): CpuTimes | null {
   const line = /^cpu\s+(.+)$/m.exec(text)?.[1];
   if (line === undefined) return null;
-  const [user = 0, nice = 0, system = 0, idle = 0, ioWait = 0, irq = 0, softIrq = 0, steal = 0] = line.split(' ').map(Number);
+  const [user = 0, nice = 0, system = 0, idle = 0, ioWait = 0, irq = 0, softIrq = 0, steal = 0] = line
+    .split(' ')
+    .map(Number);
   return {
     coreCount: text.match(/^cpu\d+ /gm)?.length ?? 1,
     busyMs: (user + nice + system + irq + softIrq) * TICK_MS,
@@ -32,7 +34,8 @@ export function parseProcStat(text: string): CpuTimes | null {
 
 /** Pure: what Node tells on macOS and Windows. */
 export function fromCpuInfo(infos: readonly Pick<CpuInfo, 'times'>[]): CpuTimes {
-  const sum = (pick: (times: CpuInfo['times']) => number): number => infos.reduce((total, { times }) => total + pick(times), 0);
+  const sum = (pick: (times: CpuInfo['times']) => number): number =>
+    infos.reduce((total, { times }) => total + pick(times), 0);
   return {
     coreCount: infos.length,
     busyMs: sum(({ user, nice, sys, irq }) => user + nice + sys + irq),

@@ -43,7 +43,8 @@ export function interference(before: CpuSnapshot, after: CpuSnapshot): Interfere
   const ownMs = after.ownMs - before.ownMs;
   const engineMs = difference(before.engineMs, after.engineMs);
   return {
-    foreignCpuShare: engineMs === null ? null : share(aboveRounding(busyMs - engineMs - ownMs, after.machine.coreCount), totalMs),
+    foreignCpuShare:
+      engineMs === null ? null : share(aboveRounding(busyMs - engineMs - ownMs, after.machine.coreCount), totalMs),
     stealShare: stealMs === null ? null : share(stealMs, totalMs),
     ownCpuShare: share(ownMs, totalMs),
   };

@@ -63,7 +63,7 @@ async function appendLine(file: FileHandle, path: string, value: unknown): Promi
 async function cutTornLine(file: FileHandle): Promise<void> {
   const { size } = await file.stat();
   const chunk = Buffer.alloc(64 * 1024);
-  for (let end = size; end > 0; ) {
+  for (let end = size; end > 0;) {
     const start = Math.max(0, end - chunk.length);
     const { bytesRead } = await file.read(chunk, 0, end - start, start);
     const newline = chunk.subarray(0, bytesRead).lastIndexOf(NEWLINE);
@@ -78,7 +78,10 @@ async function readBounded(path: string, bytesMax: number): Promise<string> {
   try {
     const { size } = await file.stat();
     if (size <= bytesMax) return await file.readFile('utf8');
-    throw new AppError('record-invalid', `${path} has ${size} bytes, more than the ${bytesMax} that any run of ours writes`);
+    throw new AppError(
+      'record-invalid',
+      `${path} has ${size} bytes, more than the ${bytesMax} that any run of ours writes`,
+    );
   } finally {
     await file.close();
   }
@@ -88,6 +91,8 @@ function parseLine(line: string, path: string, index: number): unknown {
   try {
     return JSON.parse(line);
   } catch (error) {
-    throw new AppError('record-invalid', `${path} is damaged in line ${index + 1}: ${line.slice(0, 80)}`, { cause: error });
+    throw new AppError('record-invalid', `${path} is damaged in line ${index + 1}: ${line.slice(0, 80)}`, {
+      cause: error,
+    });
   }
 }

@@ -47,17 +47,26 @@ export function parseCpuModel(cpuinfo: string): string | null {
 }
 
 /** Names that hypervisors give themselves in the DMI tables. */
-const VENDORS = /QEMU|KVM|VMware|innotek|VirtualBox|Xen|Amazon EC2|Google Compute|Google|Parallels|Bochs|OpenStack|DigitalOcean|Hetzner|Firecracker|Apple Virtualization|Nutanix|oVirt|Alibaba|Red Hat/i;
+const VENDORS =
+  /QEMU|KVM|VMware|innotek|VirtualBox|Xen|Amazon EC2|Google Compute|Google|Parallels|Bochs|OpenStack|DigitalOcean|Hetzner|Firecracker|Apple Virtualization|Nutanix|oVirt|Alibaba|Red Hat/i;
 
 /**
  * The hypervisor under us, or null on bare metal. x86 guests carry the `hypervisor` flag; ARM guests show only in the DMI
  * tables. Microsoft builds laptops too: there the flag decides.
  */
-export function findHypervisor(facts: { cpuinfo: string; vendor: string; product: string; kernel: string }): string | null {
+export function findHypervisor(facts: {
+  cpuinfo: string;
+  vendor: string;
+  product: string;
+  kernel: string;
+}): string | null {
   const { cpuinfo, vendor, product, kernel } = facts;
   if (/microsoft.*wsl|wsl2/i.test(kernel)) return 'WSL 2 (Hyper-V)';
   const flagged = /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo);
-  const label = [vendor, product].map((text) => text.trim()).filter((text) => text !== '').join(' ');
+  const label = [vendor, product]
+    .map((text) => text.trim())
+    .filter((text) => text !== '')
+    .join(' ');
   if (!flagged && !VENDORS.test(label)) return null;
   // Amazon's and Google's bare-metal machines carry the vendor's name without the flag.
   if (!flagged && /\.metal|bare ?metal/i.test(label)) return null;

@@ -3,7 +3,15 @@ import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 import type { Machine } from '../../core/record.ts';
 import { readCommand } from '../process/run-command.ts';
 import { readPowershell } from '../process-table/process-table.ts';
-import { countPhysicalCores, findHypervisor, parseAllowedCpus, parseCpuinfoTopology, parseCpuModel, parseOsRelease, readPowerSupplies } from './linux.ts';
+import {
+  countPhysicalCores,
+  findHypervisor,
+  parseAllowedCpus,
+  parseCpuinfoTopology,
+  parseCpuModel,
+  parseOsRelease,
+  readPowerSupplies,
+} from './linux.ts';
 import type { Topology } from './linux.ts';
 import { describeMacos, parseLowPowerMode, parsePmset, parseSysctl } from './macos.ts';
 import { MACHINE_QUERY, parseWindowsMachine } from './windows.ts';
@@ -48,7 +56,14 @@ function readOwnFacts(): Promise<OwnFacts> {
   if (process.platform === 'linux') return readLinux();
   if (process.platform === 'darwin') return readMacos();
   if (process.platform === 'win32') return readWindows();
-  return Promise.resolve({ os: type(), cpu: null, physicalCores: null, hypervisor: null, governor: null, power: 'unknown' });
+  return Promise.resolve({
+    os: type(),
+    cpu: null,
+    physicalCores: null,
+    hypervisor: null,
+    governor: null,
+    power: 'unknown',
+  });
 }
 
 async function readLinux(): Promise<OwnFacts> {
@@ -92,7 +107,9 @@ async function readSupplies(): Promise<{ type: string; online: string; status: s
   const names = await readdir(folder).catch((): string[] => []);
   return Promise.all(
     names.map(async (name) => {
-      const [kind = '', online = '', status = ''] = await Promise.all(['type', 'online', 'status'].map((file) => readText(`${folder}/${name}/${file}`)));
+      const [kind = '', online = '', status = ''] = await Promise.all(
+        ['type', 'online', 'status'].map((file) => readText(`${folder}/${name}/${file}`)),
+      );
       return { type: kind, online, status };
     }),
   );
@@ -120,7 +137,8 @@ async function readMacos(): Promise<OwnFacts> {
 async function readWindows(): Promise<OwnFacts> {
   const machine = parseWindowsMachine((await readPowershell(MACHINE_QUERY, POWERSHELL_TIMEOUT_MS)) ?? '');
   const os = `Windows ${release()}`;
-  if (machine === null) return { os, cpu: null, physicalCores: null, hypervisor: null, governor: null, power: 'unknown' };
+  if (machine === null)
+    return { os, cpu: null, physicalCores: null, hypervisor: null, governor: null, power: 'unknown' };
   return { os, ...machine };
 }
 

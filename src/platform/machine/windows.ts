@@ -38,7 +38,10 @@ export function parseWindowsMachine(text: string): WindowsMachine | null {
   }
   const answer = answerSchema.safeParse(value).data;
   if (answer === undefined) return null;
-  const label = [answer.manufacturer, answer.model].filter((part) => part !== null).join(' ').trim();
+  const label = [answer.manufacturer, answer.model]
+    .filter((part) => part !== null)
+    .join(' ')
+    .trim();
   const batteries = answer.batteries ?? [];
   return {
     physicalCores: answer.cores,

@@ -37,7 +37,9 @@ export function isPortTaken(port: number): Promise<boolean> {
 function boundPort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.on('error', (error) => reject(new AppError('port-taken', `cannot listen on ${HOST}: ${error.message}`, { cause: error })));
+    server.on('error', (error) =>
+      reject(new AppError('port-taken', `cannot listen on ${HOST}: ${error.message}`, { cause: error })),
+    );
     server.listen(0, HOST, () => {
       const address = server.address();
       server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));

@@ -72,7 +72,10 @@ async function send(url: string, body: Buffer | null, options: StreamOptions): P
     }
     return { status, headers: response.headers, startedMs, chunks };
   } catch (error) {
-    throw deadline.reason() ?? (error instanceof AppError ? error : failed(url, `failed: ${messageOf(error)}`, { cause: error }));
+    throw (
+      deadline.reason() ??
+      (error instanceof AppError ? error : failed(url, `failed: ${messageOf(error)}`, { cause: error }))
+    );
   } finally {
     deadline.release();
   }
@@ -86,7 +89,11 @@ function answerTo(request: ClientRequest, body: Buffer | null): Promise<Incoming
   });
 }
 
-function collect(response: IncomingMessage, url: string, { maxBytes, onChunk }: StreamOptions): Promise<StampedChunk[]> {
+function collect(
+  response: IncomingMessage,
+  url: string,
+  { maxBytes, onChunk }: StreamOptions,
+): Promise<StampedChunk[]> {
   return new Promise((resolve, reject) => {
     const chunks: StampedChunk[] = [];
     let bytesTotal = 0;
@@ -104,7 +111,11 @@ function collect(response: IncomingMessage, url: string, { maxBytes, onChunk }: 
 }
 
 /** Ends the request at its deadline or by the signal, and remembers which it was. */
-function guard(request: ClientRequest, url: string, { timeoutMs, signal }: HttpLimits): { reason(): AppError | null; release(): void } {
+function guard(
+  request: ClientRequest,
+  url: string,
+  { timeoutMs, signal }: HttpLimits,
+): { reason(): AppError | null; release(): void } {
   let reason: AppError | null = null;
   const stop = (error: AppError): void => {
     reason ??= error;
@@ -126,7 +137,11 @@ function guard(request: ClientRequest, url: string, { timeoutMs, signal }: HttpL
   };
 }
 
-function failed(url: string, what: string, options: { cause?: unknown; context?: Record<string, unknown> } = {}): AppError {
+function failed(
+  url: string,
+  what: string,
+  options: { cause?: unknown; context?: Record<string, unknown> } = {},
+): AppError {
   return new AppError('engine-request-failed', `${url} ${what}`, options);
 }
 

@@ -8,7 +8,10 @@ export function parseLinuxStat(text: string): ProcessRow | null {
   const nameEnd = text.lastIndexOf(')');
   if (nameEnd < 0) return null;
   // From field 3 (state) on, numbered as in proc(5): field n is fields[n - 3].
-  const fields = text.slice(nameEnd + 2).split(' ').map(Number);
+  const fields = text
+    .slice(nameEnd + 2)
+    .split(' ')
+    .map(Number);
   const ticks = [14, 15, 16, 17].map((field) => fields[field - 3] ?? 0);
   const pid = Number.parseInt(text, 10);
   const [, parentPid, groupPid] = fields;

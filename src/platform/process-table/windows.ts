@@ -26,13 +26,16 @@ const rowSchema = z.object({
 /** Pure: the answer to PROCESS_QUERY; a single process comes without a list. */
 export function parseWindowsProcesses(text: string): ProcessRow[] {
   const value: unknown = text.trim() === '' ? [] : JSON.parse(text);
-  return z.array(rowSchema).parse(Array.isArray(value) ? value : [value]).map((row) => ({
-    pid: row.ProcessId,
-    parentPid: row.ParentProcessId,
-    groupPid: null,
-    cpuMs: (row.KernelModeTime + row.UserModeTime) / PER_MS,
-    residentBytes: row.WorkingSetSize,
-    peakResidentBytes: row.PeakWorkingSetSize * KIB,
-    privateBytes: row.PrivatePageCount,
-  }));
+  return z
+    .array(rowSchema)
+    .parse(Array.isArray(value) ? value : [value])
+    .map((row) => ({
+      pid: row.ProcessId,
+      parentPid: row.ParentProcessId,
+      groupPid: null,
+      cpuMs: (row.KernelModeTime + row.UserModeTime) / PER_MS,
+      residentBytes: row.WorkingSetSize,
+      peakResidentBytes: row.PeakWorkingSetSize * KIB,
+      privateBytes: row.PrivatePageCount,
+    }));
 }

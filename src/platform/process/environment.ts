@@ -31,9 +31,15 @@ const PER_PLATFORM: Readonly<Partial<Record<NodeJS.Platform, readonly Allowed[]>
   ],
   darwin: [...POSIX, { reason: 'Core Foundation asks for it at start', names: ['__CF_USER_TEXT_ENCODING'] }],
   win32: [
-    { reason: 'no program starts without the system’s folders', names: ['SystemRoot', 'SystemDrive', 'windir', 'ComSpec', 'PATHEXT'] },
+    {
+      reason: 'no program starts without the system’s folders',
+      names: ['SystemRoot', 'SystemDrive', 'windir', 'ComSpec', 'PATHEXT'],
+    },
     { reason: 'temporary files', names: ['TEMP', 'TMP'] },
-    { reason: 'settings and caches', names: ['USERPROFILE', 'HOMEDRIVE', 'HOMEPATH', 'APPDATA', 'LOCALAPPDATA', 'ProgramData', 'USERNAME'] },
+    {
+      reason: 'settings and caches',
+      names: ['USERPROFILE', 'HOMEDRIVE', 'HOMEPATH', 'APPDATA', 'LOCALAPPDATA', 'ProgramData', 'USERNAME'],
+    },
     { reason: 'GPU drivers live there', names: ['ProgramFiles', 'ProgramFiles(x86)', 'ProgramW6432'] },
     { reason: 'runtimes ask for them at start', names: ['NUMBER_OF_PROCESSORS', 'PROCESSOR_ARCHITECTURE', 'OS'] },
   ],

@@ -20,7 +20,10 @@ export function findOnPath(program: string): string | null {
 /** Pure: Windows finds `llama-server` as llama-server.exe. Batch files are left out: they need a shell, which we never use. */
 export function fileNames(platform: NodeJS.Platform, program: string, pathExtensions: string | undefined): string[] {
   if (platform !== 'win32') return [program];
-  const runnable = (pathExtensions ?? '.COM;.EXE').toLowerCase().split(';').filter((extension) => extension === '.exe' || extension === '.com');
+  const runnable = (pathExtensions ?? '.COM;.EXE')
+    .toLowerCase()
+    .split(';')
+    .filter((extension) => extension === '.exe' || extension === '.com');
   if (runnable.some((extension) => program.toLowerCase().endsWith(extension))) return [program];
   return runnable.map((extension) => `${program}${extension}`);
 }

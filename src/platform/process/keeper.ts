@@ -63,7 +63,7 @@ lifeline.setEncoding('utf8').on('data', (text: string) => {
 /** Anything unreadable from runoff means that something is wrong with it: end with the usual grace. */
 function graceOf(line: string): number {
   try {
-    const asked: unknown = JSON.parse(line)?.stop?.graceMs;
+    const asked = (JSON.parse(line) as { stop?: { graceMs?: unknown } } | null)?.stop?.graceMs;
     return typeof asked === 'number' ? asked : GRACE_MS;
   } catch {
     return GRACE_MS;

@@ -42,7 +42,10 @@ export class RequestChannel {
     return new Promise((resolve, reject) => {
       if (this.#closedBy !== null) return reject(this.#closedBy);
       const id = ++this.#lastId;
-      const timer = setTimeout(() => this.#break(this.#timeout(message.method, timeoutMs)), Math.min(timeoutMs, TIMER_MS_MAX));
+      const timer = setTimeout(
+        () => this.#break(this.#timeout(message.method, timeoutMs)),
+        Math.min(timeoutMs, TIMER_MS_MAX),
+      );
       this.#pending.set(id, { method: message.method, resolve, reject, timer });
       this.#ports.write(encodeRequest(id, message));
     });
@@ -95,7 +98,9 @@ export class RequestChannel {
     this.#noiseLines += 1;
     if (this.#noiseLines <= NOISE_LINES_MAX && this.#noise.totalBytes <= NOISE_BYTES_MAX) return;
     const size = `${this.#noiseLines} lines (${this.#noise.totalBytes} bytes)`;
-    this.#break(new AppError('engine-protocol', `the engine sent ${size} that are no replies, last:\n${this.noiseTail()}`, HINT));
+    this.#break(
+      new AppError('engine-protocol', `the engine sent ${size} that are no replies, last:\n${this.noiseTail()}`, HINT),
+    );
   }
 
   #break(error: AppError): void {
@@ -107,7 +112,10 @@ export class RequestChannel {
   #timeout(method: string, timeoutMs: number): AppError {
     const noise = this.noiseTail();
     const detail = noise === '' ? '' : `; it sent no reply but:\n${noise}`;
-    return new AppError('engine-timeout', `the engine did not answer ${method} within ${Math.round(timeoutMs)} ms${detail}`);
+    return new AppError(
+      'engine-timeout',
+      `the engine did not answer ${method} within ${Math.round(timeoutMs)} ms${detail}`,
+    );
   }
 }
 

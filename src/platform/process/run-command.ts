@@ -77,7 +77,10 @@ export async function readCommand(command: string, args: readonly string[], time
   }
 }
 
-function collect(child: ChildProcess, onLine: ((line: string) => void) | undefined): { stdout: ByteTail; stderr: ByteTail } {
+function collect(
+  child: ChildProcess,
+  onLine: ((line: string) => void) | undefined,
+): { stdout: ByteTail; stderr: ByteTail } {
   const stdout = new ByteTail(OUTPUT_BYTES_MAX);
   const stderr = new ByteTail(OUTPUT_BYTES_MAX);
   const lines = new LineReader(LINE_BYTES_MAX);
@@ -92,7 +95,9 @@ function collect(child: ChildProcess, onLine: ((line: string) => void) | undefin
 function killTree(child: ChildProcess): void {
   if (child.pid === undefined) return;
   if (process.platform === 'win32') {
-    spawn('taskkill', ['/PID', String(child.pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on('error', () => child.kill());
+    spawn('taskkill', ['/PID', String(child.pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on('error', () =>
+      child.kill(),
+    );
     return;
   }
   try {

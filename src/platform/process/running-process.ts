@@ -60,7 +60,10 @@ export class RunningProcess implements StartedProcess {
 
   /** Rejects with the system's reason when the command cannot be started. */
   async launched(timeoutMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#launched.reject(new AppError('engine-launch-failed', 'the keeper does not answer')), timeoutMs);
+    const timer = setTimeout(
+      () => this.#launched.reject(new AppError('engine-launch-failed', 'the keeper does not answer')),
+      timeoutMs,
+    );
     await this.#launched.promise.finally(() => clearTimeout(timer));
   }
 
@@ -83,7 +86,10 @@ export class RunningProcess implements StartedProcess {
     this.#keeper.stdin?.end();
     if (this.#lifeline.writable) this.#lifeline.write(`${JSON.stringify({ stop: { graceMs } })}\n`);
     const late = new AbortController();
-    const timedOut = sleep(graceMs + KEEPER_SLACK_MS, late.signal).then(() => this.#forceKill(), () => {});
+    const timedOut = sleep(graceMs + KEEPER_SLACK_MS, late.signal).then(
+      () => this.#forceKill(),
+      () => {},
+    );
     await Promise.race([this.exited, timedOut]);
     late.abort();
     const exit = await this.exited;
@@ -149,9 +155,13 @@ export class RunningProcess implements StartedProcess {
     const during = this.#requests.waitingFor;
     const how = signal === null ? `with exit code ${code ?? 'unknown'}` : `by ${signal}`;
     const what = this.#stopping ? 'was stopped' : 'died';
-    return new AppError('engine-died', `the engine ${what} ${how}${during === null ? '' : ` during ${during}`}${this.#lastWords()}`, {
-      context: { code, signal, noise: this.#requests.noiseTail() },
-    });
+    return new AppError(
+      'engine-died',
+      `the engine ${what} ${how}${during === null ? '' : ` during ${during}`}${this.#lastWords()}`,
+      {
+        context: { code, signal, noise: this.#requests.noiseTail() },
+      },
+    );
   }
 
   #lastWords(): string {

@@ -50,7 +50,10 @@ export async function startProcess(options: StartOptions): Promise<StartedProces
     await started.launched(LAUNCH_TIMEOUT_MS);
   } catch (error) {
     await started.stop(0);
-    throw new AppError('engine-launch-failed', `cannot start ${command}: ${messageOf(error)}`, { context: { command, args }, cause: error });
+    throw new AppError('engine-launch-failed', `cannot start ${command}: ${messageOf(error)}`, {
+      context: { command, args },
+      cause: error,
+    });
   }
   return started;
 }

@@ -67,8 +67,10 @@ export function renderChart(view: ReportView, metric: Metric): string | null {
 /** The same in words: what a screen reader says instead of the picture. */
 function describe(view: ReportView, metric: Metric): string {
   const { name, unit, better } = metricWords[metric];
-  const lines = cellsByPrompt(view, metric).map(({ prompt, cells }) =>
-    `${prompt}: ${cells.map(({ engine, cell }) => `${engineLabel(engine)} ${valueLabel(cell)}`).join('; ')}.`);
+  const lines = cellsByPrompt(view, metric).map(
+    ({ prompt, cells }) =>
+      `${prompt}: ${cells.map(({ engine, cell }) => `${engineLabel(engine)} ${valueLabel(cell)}`).join('; ')}.`,
+  );
   return `${name}, ${unit}, ${better}. ${lines.join(' ')}`;
 }
 
@@ -82,13 +84,15 @@ function cellsByPrompt(view: ReportView, metric: Metric): { prompt: string; cell
   const prompts = new Map(view.engines.flatMap(({ rows }) => rows).map((row) => [row.prompt, row.promptLabel]));
   // The prompt that the verdict rests on comes first.
   const ordered = [...prompts].toSorted(([left], [right]) => Number(right === MIX) - Number(left === MIX));
-  return ordered.map(([prompt, label]) => ({
-    prompt: label,
-    cells: view.engines.flatMap((engine, index) => {
-      const cell = engine.rows.find((row) => row.prompt === prompt)?.cells[metric];
-      return cell === undefined ? [] : [{ engine, index, cell }];
-    }),
-  })).filter(({ cells }) => cells.length > 0);
+  return ordered
+    .map(([prompt, label]) => ({
+      prompt: label,
+      cells: view.engines.flatMap((engine, index) => {
+        const cell = engine.rows.find((row) => row.prompt === prompt)?.cells[metric];
+        return cell === undefined ? [] : [{ engine, index, cell }];
+      }),
+    }))
+    .filter(({ cells }) => cells.length > 0);
 }
 
 function layPanels(view: ReportView, metric: Metric): Panel[] {
@@ -147,7 +151,8 @@ function ticks(max: number, unit: Cell['summary']['unit']): Panel['ticks'] {
   }));
 }
 
-const tickText = (value: number): string => (value === 0 ? '0' : Number(digits(value).replaceAll(',', '')).toLocaleString('en-US'));
+const tickText = (value: number): string =>
+  value === 0 ? '0' : Number(digits(value).replaceAll(',', '')).toLocaleString('en-US');
 
 /** Labels at the edges grow inwards, so that none is cut off. */
 const anchorOf = (at: number): 'start' | 'middle' | 'end' => (at === 0 ? 'start' : at > 0.88 ? 'end' : 'middle');
@@ -156,25 +161,60 @@ function panelMarks({ prompt, y, axisY, bars, ticks: tickList }: Panel): Plot.Ma
   const BAR_HALF = 7;
   const points = bars.flatMap(({ points: values, y: middle, color }) =>
     // Spread over three lines, so that equal blocks do not hide each other.
-    values.map((value, index) => ({ value, color, y: middle + ((index % 3) - 1) * 4 })));
+    values.map((value, index) => ({ value, color, y: middle + ((index % 3) - 1) * 4 })),
+  );
   const intervals = bars.filter(({ low, high }) => low !== null && high !== null);
   const offScale = bars.filter((bar) => bar.isOffScale);
   return [
-    Plot.text([prompt], { x: 0, y: y + 12, text: (text: string) => text, textAnchor: 'start', fontWeight: 'bold', fill: 'currentColor' }),
+    Plot.text([prompt], {
+      x: 0,
+      y: y + 12,
+      text: (text: string) => text,
+      textAnchor: 'start',
+      fontWeight: 'bold',
+      fill: 'currentColor',
+    }),
     Plot.ruleX(tickList, { x: 'at', y1: y + PROMPT_HEIGHT, y2: axisY + 4, stroke: 'var(--line)' }),
-    ...(['start', 'middle', 'end'] as const).map((textAnchor) => Plot.text(tickList.filter(({ at }) => anchorOf(at) === textAnchor), {
-      x: 'at', y: axisY + 14, text: 'label', textAnchor, fill: 'var(--quiet)', fontSize: 11,
-    })),
+    ...(['start', 'middle', 'end'] as const).map((textAnchor) =>
+      Plot.text(
+        tickList.filter(({ at }) => anchorOf(at) === textAnchor),
+        {
+          x: 'at',
+          y: axisY + 14,
+          text: 'label',
+          textAnchor,
+          fill: 'var(--quiet)',
+          fontSize: 11,
+        },
+      ),
+    ),
     Plot.rect(bars, {
-      x1: 0, x2: 'value', y1: (bar: Bar) => bar.y - BAR_HALF, y2: (bar: Bar) => bar.y + BAR_HALF, fill: 'color', fillOpacity: 0.25,
+      x1: 0,
+      x2: 'value',
+      y1: (bar: Bar) => bar.y - BAR_HALF,
+      y2: (bar: Bar) => bar.y + BAR_HALF,
+      fill: 'color',
+      fillOpacity: 0.25,
     }),
     Plot.dot(points, { x: 'value', y: 'y', fill: 'color', fillOpacity: 0.85, r: 2.2 }),
     Plot.link(intervals, { x1: 'low', x2: 'high', y1: 'y', y2: 'y', stroke: 'currentColor', strokeWidth: 1.5 }),
     Plot.ruleX(bars, {
-      x: 'value', y1: (bar: Bar) => bar.y - BAR_HALF, y2: (bar: Bar) => bar.y + BAR_HALF, stroke: 'color', strokeWidth: 3,
+      x: 'value',
+      y1: (bar: Bar) => bar.y - BAR_HALF,
+      y2: (bar: Bar) => bar.y + BAR_HALF,
+      stroke: 'color',
+      strokeWidth: 3,
     }),
     Plot.text(bars, { x: 0, y: (bar: Bar) => bar.y - 16, text: 'engine', textAnchor: 'start', fill: 'color' }),
     Plot.text(bars, { x: 1, y: (bar: Bar) => bar.y - 16, text: 'label', textAnchor: 'end', fill: 'currentColor' }),
-    Plot.text(offScale, { x: 1, y: 'y', text: () => 'beyond this scale ▸', textAnchor: 'end', dx: -4, fill: 'currentColor', fontSize: 11 }),
+    Plot.text(offScale, {
+      x: 1,
+      y: 'y',
+      text: () => 'beyond this scale ▸',
+      textAnchor: 'end',
+      dx: -4,
+      fill: 'currentColor',
+      fontSize: 11,
+    }),
   ];
 }

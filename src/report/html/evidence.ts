@@ -12,8 +12,9 @@ export function certificate(view: ReportView): Markup {
   const { models } = view.record.manifest;
   return section(
     'Equal work',
-    html`<dl>${view.certificate.map(({ name, state, tone, detail }) =>
-      html`<dt>${name} ${badge(state, tone)}</dt><dd>${detail}</dd>`)}</dl>\n`,
+    html`<dl>${view.certificate.map(
+      ({ name, state, tone, detail }) => html`<dt>${name} ${badge(state, tone)}</dt><dd>${detail}</dd>`,
+    )}</dl>\n`,
     agreement(view),
     table({
       caption: 'Model files',
@@ -28,18 +29,25 @@ export function certificate(view: ReportView): Markup {
 /** The difference between the two views is what binding, transport and streaming cost. */
 export function latency(rows: readonly LatencyRow[]): Markup | null {
   if (rows.length === 0) return null;
-  return section('Latency, two views', table({
-    caption: LATENCY_CAPTION,
-    head: ['Engine', 'Prompt', ...LATENCY_HEAD, 'Requests'],
-    wordColumns: [0, 1],
-    rows: rows.map(({ engine, prompt, cells, requestCount }) => [engine, prompt, ...cells, requestCount]),
-  }));
+  return section(
+    'Latency, two views',
+    table({
+      caption: LATENCY_CAPTION,
+      head: ['Engine', 'Prompt', ...LATENCY_HEAD, 'Requests'],
+      wordColumns: [0, 1],
+      rows: rows.map(({ engine, prompt, cells, requestCount }) => [engine, prompt, ...cells, requestCount]),
+    }),
+  );
 }
 
 function modelRow(model: ModelFacts): (Markup | string)[] {
   return [
-    model.name, model.format, model.quantisation, model.bitsPerWeight === null ? 'unknown' : model.bitsPerWeight.toFixed(2),
-    bytes(model.fileBytes), model.derivedBy ?? 'the original',
+    model.name,
+    model.format,
+    model.quantisation,
+    model.bitsPerWeight === null ? 'unknown' : model.bitsPerWeight.toFixed(2),
+    bytes(model.fileBytes),
+    model.derivedBy ?? 'the original',
     model.sha256 === null ? 'not hashed' : html`<code>${model.sha256}</code>`,
   ];
 }
@@ -51,8 +59,12 @@ function agreement(view: ReportView): Markup | null {
     caption: 'Do the engines write the same text? Shares over the first 32 tokens, always taking the likeliest token',
     head: ['Engines', 'Requests', 'Same up to the first difference', 'Same first token'],
     wordColumns: [0],
-    rows: entries.map(({ a, b, requestCount, top1Share, firstTokenShare }) =>
-      [`${a} and ${b}`, requestCount, percent(top1Share), percent(firstTokenShare)]),
+    rows: entries.map(({ a, b, requestCount, top1Share, firstTokenShare }) => [
+      `${a} and ${b}`,
+      requestCount,
+      percent(top1Share),
+      percent(firstTokenShare),
+    ]),
   });
 }
 
@@ -63,8 +75,11 @@ function arithmetic(view: ReportView): Markup | null {
     caption: 'Arithmetic: equal weights can still be computed with differently',
     head: ['Engine', 'Bits per weight', 'Numeric mode'],
     wordColumns: [0, 2],
-    rows: entries.map(({ engine, bitsPerWeight, numericMode }) =>
-      [engine, bitsPerWeight === null ? 'unknown' : bitsPerWeight.toFixed(2), numericMode ?? 'unknown']),
+    rows: entries.map(({ engine, bitsPerWeight, numericMode }) => [
+      engine,
+      bitsPerWeight === null ? 'unknown' : bitsPerWeight.toFixed(2),
+      numericMode ?? 'unknown',
+    ]),
   });
 }
 
@@ -73,31 +88,40 @@ const gateOrder: readonly GateEvent['outcome'][] = ['failed', 'unknown', 'passed
 
 export function gates(view: ReportView): Markup {
   const ordered = gateOrder.flatMap((outcome) => view.record.gates.filter((gate) => gate.outcome === outcome));
-  return section('Validity gates', html`<p>${view.gateCounts}. A failed gate voids every comparison with its engine; differing settings
-only label it.</p>`, ordered.length === 0 ? null : table({
-    caption: 'Checked before anything was timed',
-    head: ['Engine', 'Gate', 'Outcome', 'What was seen'],
-    rows: ordered.map(({ engine, gate, outcome, detail, remedy }) => [
-      engine,
-      html`${gate}<br><span class="quiet">${gateQuestions[gate]}</span>`,
-      badge(outcome === 'failed' ? 'FAILED' : outcome, gateTones[outcome]),
-      html`${detail}${remedy === null ? null : html`<br><strong>Remedy:</strong> ${remedy}`}`,
-    ]),
-  }));
+  return section(
+    'Validity gates',
+    html`<p>${view.gateCounts}. A failed gate voids every comparison with its engine; differing settings
+only label it.</p>`,
+    ordered.length === 0
+      ? null
+      : table({
+          caption: 'Checked before anything was timed',
+          head: ['Engine', 'Gate', 'Outcome', 'What was seen'],
+          rows: ordered.map(({ engine, gate, outcome, detail, remedy }) => [
+            engine,
+            html`${gate}<br><span class="quiet">${gateQuestions[gate]}</span>`,
+            badge(outcome === 'failed' ? 'FAILED' : outcome, gateTones[outcome]),
+            html`${detail}${remedy === null ? null : html`<br><strong>Remedy:</strong> ${remedy}`}`,
+          ]),
+        }),
+  );
 }
 
 export function settings(view: ReportView): Markup {
   const { manifest, engines } = view.record;
   const running = engines.filter(({ state }) => state === 'available');
   const names = Object.keys(manifest.settings) as (keyof typeof manifest.settings)[];
-  return section('Settings', table({
-    caption: 'Asked of every engine, and what each reported after loading',
-    head: ['Setting', 'Asked', ...running.map(({ id }) => id)],
-    rows: names.map((name) => {
-      const asked = String(manifest.settings[name]);
-      return [settingLabel(name), asked, ...running.map((engine) => reported(engine, name, asked))];
+  return section(
+    'Settings',
+    table({
+      caption: 'Asked of every engine, and what each reported after loading',
+      head: ['Setting', 'Asked', ...running.map(({ id }) => id)],
+      rows: names.map((name) => {
+        const asked = String(manifest.settings[name]);
+        return [settingLabel(name), asked, ...running.map((engine) => reported(engine, name, asked))];
+      }),
     }),
-  }));
+  );
 }
 
 /** `microBatchTokens` as `micro batch tokens`. */
@@ -106,7 +130,9 @@ const settingLabel = (name: string): string => name.replace(/[A-Z]/g, (letter) =
 function reported(engine: EngineFacts, name: keyof NonNullable<EngineFacts['settings']>, asked: string): Markup {
   const value = engine.settings?.[name];
   if (value === undefined) return html`<span class="quiet">not reported</span>`;
-  return String(value) === asked ? html`${String(value)}` : html`<strong>${String(value)}</strong> ${badge('differs', 'caution')}`;
+  return String(value) === asked
+    ? html`${String(value)}`
+    : html`<strong>${String(value)}</strong> ${badge('differs', 'caution')}`;
 }
 
 export function environment(view: ReportView): Markup {
@@ -152,12 +178,15 @@ function engineDetails(engine: EngineFacts): Markup {
   );
 }
 
-const shellWord = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`);
+const shellWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 
 export function method(view: ReportView): Markup {
   const { plan } = view.record.manifest;
   const margin = excess(plan.margin);
-  return section('Method', html`<dl>
+  return section(
+    'Method',
+    html`<dl>
 <dt>Blocks</dt><dd>${view.blocks} A block starts a fresh process of every engine, one after the other, never two at once; warms it up
 with requests that are thrown away; then measures ${count(plan.iterations, 'request')} per prompt and takes the median. The order is random in one block and
 mirrored in the next. A block that other work on the machine disturbed is rejected whole and run again; nothing is dropped for its result.</dd>
@@ -168,10 +197,16 @@ be inside the margin. EQUIVALENT: the difference is shown to be inside the margi
 disturbed. VOID: a validity gate failed.</dd>
 <dt>Margin</dt><dd>Engines whose times differ by less than ${margin} are treated as no different in practice.</dd>
 <dt>Preliminary</dt><dd>Fewer than 6 blocks: take it as a hint.</dd>
-</dl>\n`);
+</dl>\n`,
+  );
 }
 
 export function definitions(): Markup {
-  return section('What the numbers mean', html`<dl>${Object.values(metricWords).map(({ name, better, definition }) =>
-    html`<dt>${name} <span class="quiet">(${better})</span></dt><dd>${definition}</dd>`)}</dl>\n`);
+  return section(
+    'What the numbers mean',
+    html`<dl>${Object.values(metricWords).map(
+      ({ name, better, definition }) =>
+        html`<dt>${name} <span class="quiet">(${better})</span></dt><dd>${definition}</dd>`,
+    )}</dl>\n`,
+  );
 }

@@ -26,7 +26,13 @@ function toText(content: Content): string {
   return content.map(toText).join('');
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 
 function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
@@ -42,9 +48,14 @@ export interface TableInput {
 
 /** A table that scrolls in its own box; the first cell of a row is its heading. */
 export function table({ caption, head, rows, wordColumns }: TableInput): Markup {
-  const kind = (index: number): string => (wordColumns === undefined || wordColumns.includes(index) ? 'word' : 'number');
-  const body = rows.map((row) => html`<tr>${row.map((cell, index) =>
-    index === 0 ? html`<th scope="row">${cell}</th>` : html`<td class="${kind(index)}">${cell}</td>`)}</tr>\n`);
+  const kind = (index: number): string =>
+    wordColumns === undefined || wordColumns.includes(index) ? 'word' : 'number';
+  const body = rows.map(
+    (row) =>
+      html`<tr>${row.map((cell, index) =>
+        index === 0 ? html`<th scope="row">${cell}</th>` : html`<td class="${kind(index)}">${cell}</td>`,
+      )}</tr>\n`,
+  );
   return html`<div class="scroll" role="region" aria-label="${caption}" tabindex="0"><table>
 <caption><span>${caption}</span></caption>
 <thead><tr>${head.map((title, index) => html`<th scope="col" class="${kind(index)}">${title}</th>`)}</tr></thead>

@@ -27,12 +27,16 @@ ${caveats.length === 0 ? null : html`<h3>Limits of this statement</h3>${list(cav
 
 /** A failed gate stands beside the verdict: whoever reads only the top must see it. */
 function failedGates(view: ReportView): Markup[] {
-  return view.gatesFailed.map(({ engine, gate, detail, remedy }) => html`<p class="notice bad"><strong>Validity gate failed:
-${engine}, ${gate}.</strong> ${detail}${remedy === null ? null : html` <strong>Remedy:</strong> ${remedy}`}</p>`);
+  return view.gatesFailed.map(
+    ({ engine, gate, detail, remedy }) => html`<p class="notice bad"><strong>Validity gate failed:
+${engine}, ${gate}.</strong> ${detail}${remedy === null ? null : html` <strong>Remedy:</strong> ${remedy}`}</p>`,
+  );
 }
 
 export function charts(view: ReportView): Markup {
-  const figures = CHART_METRICS.map((metric) => ({ metric, svg: renderChart(view, metric) })).filter(({ svg }) => svg !== null);
+  const figures = CHART_METRICS.map((metric) => ({ metric, svg: renderChart(view, metric) })).filter(
+    ({ svg }) => svg !== null,
+  );
   if (figures.length === 0) return html``;
   return section(
     'At a glance',
@@ -47,7 +51,17 @@ function figure(metric: Metric, svg: string): Markup {
 }
 
 /** Request time comes first: the verdict rests on it, and a phone shows three columns. */
-const HEAD = ['Engine', 'Prompt', 'Request time', 'First token', 'Prefill, tok/s', 'Decode, tok/s', 'Load', 'Peak memory', 'Group'];
+const HEAD = [
+  'Engine',
+  'Prompt',
+  'Request time',
+  'First token',
+  'Prefill, tok/s',
+  'Decode, tok/s',
+  'Load',
+  'Peak memory',
+  'Group',
+];
 
 export function results(view: ReportView): Markup {
   if (view.engines.length === 0) return html``;
@@ -88,9 +102,13 @@ export function pairs(view: ReportView): Markup {
   if (view.primaryPairs.length === 0 && view.detectable === null) return html``;
   return section(
     'Pair by pair',
-    view.primaryPairs.length === 0 ? null : html`<p>Request time, ${view.primaryLabel}. The verdict
+    view.primaryPairs.length === 0
+      ? null
+      : html`<p>Request time, ${view.primaryLabel}. The verdict
 rests on these comparisons.</p>`,
-    list(view.primaryPairs.map((pair) => html`${badge(shortVerdict(pair), pair.tone)} ${pair.sentence}${reasons(pair)}`)),
+    list(
+      view.primaryPairs.map((pair) => html`${badge(shortVerdict(pair), pair.tone)} ${pair.sentence}${reasons(pair)}`),
+    ),
     view.detectable === null ? null : html`<p>${view.detectable}</p>`,
     otherPairs(view),
   );
@@ -104,29 +122,46 @@ const reasons = (pair: PairView): Markup | null =>
 
 function otherPairs(view: ReportView): Markup | null {
   if (view.otherPairs.length === 0) return null;
-  return details('All other comparisons (descriptive: no verdict rests on them)', table({
-    caption: 'Ratio above 1: the first engine is faster',
-    head: ['Metric', 'Prompt', 'Engines', 'Ratio', 'Verdict'],
-    rows: view.otherPairs.map((pair) => [
-      metricWords[pair.metric].name,
-      pair.promptLabel,
-      `${pair.pair.first} against ${pair.pair.second}`,
-      pair.ratioText,
-      html`${pair.verdictText}${reasons(pair)}`,
-    ]),
-  }));
+  return details(
+    'All other comparisons (descriptive: no verdict rests on them)',
+    table({
+      caption: 'Ratio above 1: the first engine is faster',
+      head: ['Metric', 'Prompt', 'Engines', 'Ratio', 'Verdict'],
+      rows: view.otherPairs.map((pair) => [
+        metricWords[pair.metric].name,
+        pair.promptLabel,
+        `${pair.pair.first} against ${pair.pair.second}`,
+        pair.ratioText,
+        html`${pair.verdictText}${reasons(pair)}`,
+      ]),
+    }),
+  );
 }
 
 export function warnings(view: ReportView): Markup {
   const { warnings: entries } = view.record;
   if (entries.length === 0) return html``;
-  return section('Warnings', list(entries.map(({ engine, message, hint }) =>
-    html`${engine === null ? null : html`<strong>${engine}:</strong> `}${message}${hint === null ? null : html`<br>${hint}`}`)));
+  return section(
+    'Warnings',
+    list(
+      entries.map(
+        ({ engine, message, hint }) =>
+          html`${engine === null ? null : html`<strong>${engine}:</strong> `}${message}${hint === null ? null : html`<br>${hint}`}`,
+      ),
+    ),
+  );
 }
 
 export function notMeasured(view: ReportView): Markup {
   if (view.notMeasured.length === 0) return html``;
-  return section('Not measured', html`<p>Missing is not slow: nothing is said about these.</p>`, list(view.notMeasured.map(
-    ({ engine, what, reason, nextStep }) =>
-      html`<strong>${engine}</strong>, ${what}: ${reason}${nextStep === null ? null : html`<br>Next: ${nextStep}`}`)));
+  return section(
+    'Not measured',
+    html`<p>Missing is not slow: nothing is said about these.</p>`,
+    list(
+      view.notMeasured.map(
+        ({ engine, what, reason, nextStep }) =>
+          html`<strong>${engine}</strong>, ${what}: ${reason}${nextStep === null ? null : html`<br>Next: ${nextStep}`}`,
+      ),
+    ),
+  );
 }

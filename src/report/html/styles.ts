@@ -7,7 +7,8 @@ const ENGINE_COLORS_DARK = ['#56b4e9', '#f0903c', '#2fcba0', '#e39ac4', '#e6d64a
 /** The colours repeat after these; every mark carries its engine's name as well. */
 export const ENGINE_COLOR_COUNT = ENGINE_COLORS_LIGHT.length;
 
-const variables = (colors: readonly string[]): string => colors.map((color, index) => `--engine-${index}: ${color};`).join(' ');
+const variables = (colors: readonly string[]): string =>
+  colors.map((color, index) => `--engine-${index}: ${color};`).join(' ');
 
 const LIGHT = `--ground: #ffffff; --raised: #f5f6f8; --ink: #1a1d21; --quiet: #56606b; --line: #d5dae0;
   --good: #0b6437; --good-ground: #e2f4e9; --neutral: #1d4b8a; --neutral-ground: #e6eefa;

@@ -26,7 +26,12 @@ function blocks(count: number): RunEvent[] {
   return Array.from({ length: count }, (_, block) => blockEvents(block, cells(block))).flat();
 }
 
-const START: RunEvent[] = [{ type: 'session', at: '2026-11-25', resumed: false }, ...gatesPassed('a'), ...gatesPassed('b'), PLAN];
+const START: RunEvent[] = [
+  { type: 'session', at: '2026-11-25', resumed: false },
+  ...gatesPassed('a'),
+  ...gatesPassed('b'),
+  PLAN,
+];
 
 function derive(events: readonly RunEvent[], manifest = MANIFEST, live = false): RunRecord {
   const record = deriveRecord(manifest, events, { live });
@@ -36,14 +41,23 @@ function derive(events: readonly RunEvent[], manifest = MANIFEST, live = false):
 }
 
 function summary(record: RunRecord, engine: string, prompt: string, metric: Summary['metric']): Summary | undefined {
-  return record.summaries.find((found) => found.engine === engine && found.prompt === prompt && found.metric === metric);
+  return record.summaries.find(
+    (found) => found.engine === engine && found.prompt === prompt && found.metric === metric,
+  );
 }
 
 describe('a complete run', () => {
   const record = derive([...START, ...blocks(12), END]);
 
   test('has its state, blocks and looks', () => {
-    expect(record).toMatchObject({ state: 'complete', elapsedMs: 123_456, blocks: { planned: 12, accepted: 12, rejected: 0 }, looks: [6, 8, 12], notMeasured: [], warnings: [] });
+    expect(record).toMatchObject({
+      state: 'complete',
+      elapsedMs: 123_456,
+      blocks: { planned: 12, accepted: 12, rejected: 0 },
+      looks: [6, 8, 12],
+      notMeasured: [],
+      warnings: [],
+    });
   });
 
   test('takes the median over iterations, then the geometric mean over blocks', () => {
@@ -59,14 +73,26 @@ describe('a complete run', () => {
     expect(summary(record, 'a', 'standard', 'prefill')?.estimate).toBeCloseTo(1_280, 9);
     expect(summary(record, 'a', 'standard', 'decode')?.estimate).toBeCloseTo(100, 9);
     expect(summary(record, 'a', '-', 'load')).toMatchObject({ unit: 'ms', estimate: expect.closeTo(500, 9) as number });
-    expect(summary(record, 'a', '-', 'memory')).toMatchObject({ unit: 'bytes', estimate: expect.closeTo(2e8, 0) as number });
+    expect(summary(record, 'a', '-', 'memory')).toMatchObject({
+      unit: 'bytes',
+      estimate: expect.closeTo(2e8, 0) as number,
+    });
   });
 
   test('compares each metric and the mix, and decides', () => {
     expect(record.comparisons.map(({ metric, prompt, verdict }) => `${metric} ${prompt} ${verdict}`)).toEqual([
-      'request mix FASTER', 'request standard FASTER', 'ttft standard EQUIVALENT', 'prefill standard EQUIVALENT', 'decode standard EQUIVALENT',
+      'request mix FASTER',
+      'request standard FASTER',
+      'ttft standard EQUIVALENT',
+      'prefill standard EQUIVALENT',
+      'decode standard EQUIVALENT',
     ]);
-    expect(record.comparisons[0]).toMatchObject({ a: 'a', b: 'b', faster: 'a', ratio: expect.closeTo(1.4, 3) as number });
+    expect(record.comparisons[0]).toMatchObject({
+      a: 'a',
+      b: 'b',
+      faster: 'a',
+      ratio: expect.closeTo(1.4, 3) as number,
+    });
     expect(record.verdict).toMatchObject({ state: 'winner', winner: 'a', prompts: ['standard'], preliminary: false });
     expect(record.verdict.headline).toMatchInlineSnapshot(
       `"a is faster than b by 1.40x (95% interval 1.40-1.40) in total request time on this machine, for this model and these settings."`,
@@ -100,14 +126,21 @@ describe('partial runs are valid records', () => {
   test('running, interrupted, preliminary', () => {
     expect(derive([...START, ...blocks(4)], MANIFEST, true)).toMatchObject({
       state: 'running',
-      verdict: { state: 'inconclusive', headline: 'Inconclusive so far: 4 of 12 blocks are done, the first planned look is at 6.' },
+      verdict: {
+        state: 'inconclusive',
+        headline: 'Inconclusive so far: 4 of 12 blocks are done, the first planned look is at 6.',
+      },
     });
     const interrupted = derive([...START, ...blocks(4)]);
     expect(interrupted).toMatchObject({ state: 'interrupted', verdict: { state: 'winner', preliminary: true } });
     expect(interrupted.elapsedMs).toBe(31_900);
-    expect(derive([...START, ...blocks(2)]).verdict.headline).toBe('Inconclusive: a and b have 2 accepted blocks in common, a verdict needs at least 3.');
+    expect(derive([...START, ...blocks(2)]).verdict.headline).toBe(
+      'Inconclusive: a and b have 2 accepted blocks in common, a verdict needs at least 3.',
+    );
     expect(derive([])).toMatchObject({ state: 'interrupted', verdict: { state: 'nothing-measured' } });
-    expect(derive([...START, ...blocks(3), END, { type: 'session', at: 'x', resumed: true }], MANIFEST, true).state).toBe('running');
+    expect(
+      derive([...START, ...blocks(3), END, { type: 'session', at: 'x', resumed: true }], MANIFEST, true).state,
+    ).toBe('running');
   });
 
   test('a block without its end does not count', () => {
@@ -119,22 +152,40 @@ describe('partial runs are valid records', () => {
     const record = derive([...START, ...blocks(7)]);
     expect(summary(record, 'a', 'standard', 'request')?.blockCount).toBe(7);
     expect(record.comparisons[0]?.blockCount).toBe(6);
-    expect(record.verdict.caveats).toContain('Looks were planned after 6, 8 and 12 blocks; the run was tested after 6; 1 block without its mirror image is not tested.');
+    expect(record.verdict.caveats).toContain(
+      'Looks were planned after 6, 8 and 12 blocks; the run was tested after 6; 1 block without its mirror image is not tested.',
+    );
   });
 });
 
 describe('blocks', () => {
   test('the last accepted attempt counts, rejected ones are kept out of the numbers', () => {
-    const rejected = blockEvents(1, cells(1, { a: { totalMs: [9_999, 9_999, 9_999] } }), { reject: 'other programs used 23% of the CPU beside a' });
+    const rejected = blockEvents(1, cells(1, { a: { totalMs: [9_999, 9_999, 9_999] } }), {
+      reject: 'other programs used 23% of the CPU beside a',
+    });
     const again = blockEvents(0, cells(0, { a: { totalMs: [1_111, 1_111, 1_111] } }), { attempt: 1 });
-    const record = derive([...START, ...blockEvents(0, cells(0)), ...rejected, ...again, ...blockEvents(1, cells(1), { attempt: 1 }), END]);
+    const record = derive([
+      ...START,
+      ...blockEvents(0, cells(0)),
+      ...rejected,
+      ...again,
+      ...blockEvents(1, cells(1), { attempt: 1 }),
+      END,
+    ]);
     expect(summary(record, 'a', 'standard', 'request')?.values).toEqual([1_111, 999]);
     expect(record.blocks).toEqual({ planned: 12, accepted: 2, rejected: 1 });
   });
 
   test('a noisy run names no winner', () => {
-    const noise = Array.from({ length: 7 }, (_, block) => blockEvents(block, cells(block), { reject: 'other programs used 23% of the CPU beside a' })).flat();
-    const record = derive([...START, ...noise, ...Array.from({ length: 4 }, (_, block) => blockEvents(block, cells(block), { attempt: 1 })).flat(), END]);
+    const noise = Array.from({ length: 7 }, (_, block) =>
+      blockEvents(block, cells(block), { reject: 'other programs used 23% of the CPU beside a' }),
+    ).flat();
+    const record = derive([
+      ...START,
+      ...noise,
+      ...Array.from({ length: 4 }, (_, block) => blockEvents(block, cells(block), { attempt: 1 })).flat(),
+      END,
+    ]);
     expect(record.verdict).toMatchObject({ state: 'noisy', winner: null });
     expect(record.comparisons.every(({ verdict }) => verdict === 'NOISY')).toBe(true);
     expect(record.verdict.headline).toMatchInlineSnapshot(
@@ -144,24 +195,44 @@ describe('blocks', () => {
 
   test('a failed cell takes its engine out of that block only, with a warning', () => {
     const failing = blockEvents(2, cells(2, { b: { state: 'failed', totalMs: [1_400] } }));
-    const record = derive([...START, ...blockEvents(0, cells(0)), ...blockEvents(1, cells(1)), ...failing, ...blockEvents(3, cells(3)), END]);
+    const record = derive([
+      ...START,
+      ...blockEvents(0, cells(0)),
+      ...blockEvents(1, cells(1)),
+      ...failing,
+      ...blockEvents(3, cells(3)),
+      END,
+    ]);
     expect(summary(record, 'a', 'standard', 'request')?.blockCount).toBe(4);
     expect(record.comparisons[0]).toMatchObject({ blockCount: 3, preliminary: true });
     expect(record.warnings).toContainEqual({
-      code: 'engine-missing-in-blocks', engine: 'b', message: 'b failed in 1 of 4 accepted blocks; its pairs skip them. Last error: died', hint: null,
+      code: 'engine-missing-in-blocks',
+      engine: 'b',
+      message: 'b failed in 1 of 4 accepted blocks; its pairs skip them. Last error: died',
+      hint: null,
     });
   });
 });
 
 describe('gates', () => {
-  const failed: RunEvent = { type: 'gate', engine: 'b', gate: 'prompt-cache', outcome: 'failed', detail: 'up to 500 prompt tokens came from a cache', remedy: 'Switch the prompt cache off.' };
+  const failed: RunEvent = {
+    type: 'gate',
+    engine: 'b',
+    gate: 'prompt-cache',
+    outcome: 'failed',
+    detail: 'up to 500 prompt tokens came from a cache',
+    remedy: 'Switch the prompt cache off.',
+  };
 
   test('a failed gate voids the comparisons, with the reason and the remedy', () => {
     const record = derive([...START, failed, ...blocks(12), END]);
     expect(record.verdict).toMatchObject({ state: 'void', winner: null });
     expect(record.comparisons[0]).toMatchObject({
-      verdict: 'VOID', ratio: null,
-      reasons: ['b failed the prompt-cache gate: up to 500 prompt tokens came from a cache (remedy: Switch the prompt cache off)'],
+      verdict: 'VOID',
+      ratio: null,
+      reasons: [
+        'b failed the prompt-cache gate: up to 500 prompt tokens came from a cache (remedy: Switch the prompt cache off)',
+      ],
     });
   });
 
@@ -176,13 +247,19 @@ describe('gates', () => {
 });
 
 describe('different work', () => {
-  const prompts = [{ name: 'short', tokenCount: 5, source: '' }, { name: 'standard', tokenCount: 512, source: '' }];
+  const prompts = [
+    { name: 'short', tokenCount: 5, source: '' },
+    { name: 'standard', tokenCount: 512, source: '' },
+  ];
   const manifest = manifestOf([A, B], { plan: { ...MANIFEST.plan, prompts } });
   const both = (block: number, b: Partial<CellSpec['sample']> = {}, withLong = true): RunEvent[] => {
     const events = blockEvents(block, cells(block, { b: { sample: b ?? {} } }));
-    const short = (engine: string, totalMs: number): RunEvent => sampleOf({ engine, block, prompt: 'short', promptTokens: 5, totalMs });
+    const short = (engine: string, totalMs: number): RunEvent =>
+      sampleOf({ engine, block, prompt: 'short', promptTokens: 5, totalMs });
     const kept = withLong ? events : events.filter((event) => event.type !== 'sample');
-    return kept.flatMap((event) => (event.type === 'load' ? [event, short(event.engine, event.engine === 'a' ? 100 : 120)] : [event]));
+    return kept.flatMap((event) =>
+      event.type === 'load' ? [event, short(event.engine, event.engine === 'a' ? 100 : 120)] : [event],
+    );
   };
 
   test('the mix is the mean of the prompts that everybody completed', () => {
@@ -193,25 +270,47 @@ describe('different work', () => {
   });
 
   test('a shortened cell is shown, never compared, and out of the mix', () => {
-    const record = derive([...START, ...Array.from({ length: 6 }, (_, block) => both(block, { generatedTokens: 48 })).flat(), END], manifest);
+    const record = derive(
+      [...START, ...Array.from({ length: 6 }, (_, block) => both(block, { generatedTokens: 48 })).flat(), END],
+      manifest,
+    );
     expect(summary(record, 'b', 'standard', 'request')?.shortened).toBe('48 instead of 64 generated tokens');
     expect(summary(record, 'b', 'standard', 'decode')).toBeUndefined();
-    expect(record.comparisons.find(({ prompt, metric }) => prompt === 'standard' && metric === 'request')).toMatchObject({ verdict: 'NOT_COMPARED', reasons: ['b did other work: 48 instead of 64 generated tokens'] });
+    expect(
+      record.comparisons.find(({ prompt, metric }) => prompt === 'standard' && metric === 'request'),
+    ).toMatchObject({ verdict: 'NOT_COMPARED', reasons: ['b did other work: 48 instead of 64 generated tokens'] });
     expect(record.verdict.prompts).toEqual(['short']);
     expect(record.certificate.output.state).toBe('different');
-    expect(record.verdict.caveats).toContain('Not in the headline, because not every ranked engine completed it: "standard".');
+    expect(record.verdict.caveats).toContain(
+      'Not in the headline, because not every ranked engine completed it: "standard".',
+    );
   });
 
   test('a prompt of few blocks does not take the headline its blocks', () => {
-    const record = derive([...START, ...Array.from({ length: 8 }, (_, block) => both(block, {}, block < 3)).flat(), END], manifest);
+    const record = derive(
+      [...START, ...Array.from({ length: 8 }, (_, block) => both(block, {}, block < 3)).flat(), END],
+      manifest,
+    );
     expect(record.verdict).toMatchObject({ prompts: ['short'], preliminary: false });
-    expect(record.verdict.caveats).toContain('Not in the headline, because measured in too few blocks: "standard" (3).');
-    expect(record.comparisons.find(({ prompt, metric }) => prompt === 'standard' && metric === 'request')).toMatchObject({ blockCount: 3, preliminary: true });
+    expect(record.verdict.caveats).toContain(
+      'Not in the headline, because measured in too few blocks: "standard" (3).',
+    );
+    expect(
+      record.comparisons.find(({ prompt, metric }) => prompt === 'standard' && metric === 'request'),
+    ).toMatchObject({ blockCount: 3, preliminary: true });
   });
 
   test('fewer tokens for everybody are comparable, and said', () => {
-    const events = Array.from({ length: 6 }, (_, block) => blockEvents(block, cells(block, { a: { sample: { generatedTokens: 64 } }, b: { sample: { generatedTokens: 64 } } }))).flat();
-    const record = derive([...START, ...events, END], manifestOf([A, B], { plan: { ...MANIFEST.plan, generateTokens: 128 } }));
+    const events = Array.from({ length: 6 }, (_, block) =>
+      blockEvents(
+        block,
+        cells(block, { a: { sample: { generatedTokens: 64 } }, b: { sample: { generatedTokens: 64 } } }),
+      ),
+    ).flat();
+    const record = derive(
+      [...START, ...events, END],
+      manifestOf([A, B], { plan: { ...MANIFEST.plan, generateTokens: 128 } }),
+    );
     expect(record.verdict.state).toBe('winner');
     expect(record.verdict.caveats).toContain('Every engine generated 64 instead of 128 tokens on "standard".');
   });
@@ -219,36 +318,59 @@ describe('different work', () => {
 
 test('a reference backend is shown, unranked, with a lower bound', () => {
   const reference = engineFacts('mlx-lm', { referenceBackend: 'MLX on a CPU', modelFormat: 'mlx' });
-  const manifest = manifestOf([A, B, reference], { models: [modelFacts(), modelFacts({ format: 'mlx', name: 'twin', sha256: null })] });
+  const manifest = manifestOf([A, B, reference], {
+    models: [modelFacts(), modelFacts({ format: 'mlx', name: 'twin', sha256: null })],
+  });
   const events = Array.from({ length: 6 }, (_, block) =>
     blockEvents(block, [...cells(block), ...(block < 3 ? [{ engine: 'mlx-lm', totalMs: [30_000 + block] }] : [])]),
   ).flat();
   const record = derive([...START, ...events, END], manifest);
   expect(record.verdict).toMatchObject({ state: 'winner', winner: 'a', topGroup: ['a'] });
   expect(record.verdict.headline).not.toContain('mlx-lm');
-  expect(record.verdict.caveats).toContain('mlx-lm is at least 29x slower than a on the prompt "standard" (unranked reference backend: MLX on a CPU).');
+  expect(record.verdict.caveats).toContain(
+    'mlx-lm is at least 29x slower than a on the prompt "standard" (unranked reference backend: MLX on a CPU).',
+  );
   expect(record.certificate.weights).toMatchObject({ state: 'bit-identical' });
   expect(summary(record, 'mlx-lm', 'standard', 'request')?.blockCount).toBe(3);
 });
 
 test('what is missing is listed with its reason, never as a loss', () => {
   const manifest = manifestOf([A, B, engineFacts('c')]);
-  const warning: RunEvent = { type: 'warning', code: 'engine-failed', engine: 'c', message: 'c could not be checked: it died', hint: null };
+  const warning: RunEvent = {
+    type: 'warning',
+    code: 'engine-failed',
+    engine: 'c',
+    message: 'c could not be checked: it died',
+    hint: null,
+  };
   const record = derive([...START, warning, ...blocks(6), END], manifest);
-  expect(record.notMeasured).toEqual([{ engine: 'c', prompt: 'standard', reason: 'c could not be checked: it died', estimateMs: null }]);
+  expect(record.notMeasured).toEqual([
+    { engine: 'c', prompt: 'standard', reason: 'c could not be checked: it died', estimateMs: null },
+  ]);
   expect(record.verdict.caveats).toContain('Not measured, so neither better nor worse: c.');
   expect(record.verdict.topGroup).toEqual(['a']);
 });
 
 test('agreement counts positions before the first difference', () => {
-  const events = Array.from({ length: 3 }, (_, block) => blockEvents(block, cells(block, { b: { sample: { firstTokens: [1, 2, 9, 4] } } }))).flat();
-  expect(derive([...START, ...events, END]).certificate.agreement).toEqual([{ a: 'a', b: 'b', requestCount: 9, top1Share: 0.5, firstTokenShare: 1 }]);
+  const events = Array.from({ length: 3 }, (_, block) =>
+    blockEvents(block, cells(block, { b: { sample: { firstTokens: [1, 2, 9, 4] } } })),
+  ).flat();
+  expect(derive([...START, ...events, END]).certificate.agreement).toEqual([
+    { a: 'a', b: 'b', requestCount: 9, top1Share: 0.5, firstTokenShare: 1 },
+  ]);
 });
 
 test('several tokens at once are warned about', () => {
-  const events = Array.from({ length: 3 }, (_, block) => blockEvents(block, cells(block, { b: { sample: { eventsPerToken: 0.5 } } }))).flat();
+  const events = Array.from({ length: 3 }, (_, block) =>
+    blockEvents(block, cells(block, { b: { sample: { eventsPerToken: 0.5 } } })),
+  ).flat();
   expect(derive([...START, ...events, END]).warnings).toEqual([
-    { code: 'chunk-level', engine: 'b', message: 'b sent several tokens at once in 9 of 9 requests: its intervals between tokens are chunk-level', hint: null },
+    {
+      code: 'chunk-level',
+      engine: 'b',
+      message: 'b sent several tokens at once in 9 of 9 requests: its intervals between tokens are chunk-level',
+      hint: null,
+    },
   ]);
 });
 
@@ -260,7 +382,10 @@ test('a live run may stop at a planned look, and only there', () => {
 test('different weights and unproven ones are said', () => {
   const twin = engineFacts('b', { modelFormat: 'mlx' });
   const caveats = (fingerprint: string | null): string[] =>
-    derive([...START, ...blocks(6), END], manifestOf([A, twin], { models: [modelFacts(), modelFacts({ format: 'mlx', name: 'twin', fingerprint })] })).verdict.caveats;
+    derive(
+      [...START, ...blocks(6), END],
+      manifestOf([A, twin], { models: [modelFacts(), modelFacts({ format: 'mlx', name: 'twin', fingerprint })] }),
+    ).verdict.caveats;
   expect(caveats('0'.repeat(64)).join(' ')).toContain('The engines ran different weights: fingerprints differ');
   expect(caveats(null).join(' ')).toContain('not proven');
 });

@@ -33,6 +33,7 @@ test('carry-over is balanced: over a full cycle every engine directly follows ev
 
 test('the order is drawn from the seed: each engine starts about equally often', () => {
   const starts = Array.from({ length: 600 }, (_, seed) => blockOrder(['a', 'b', 'c'], 0, seed)[0]);
-  for (const engine of ['a', 'b', 'c']) expect(Math.abs(starts.filter((start) => start === engine).length - 200)).toBeLessThan(50);
+  for (const engine of ['a', 'b', 'c'])
+    expect(Math.abs(starts.filter((start) => start === engine).length - 200)).toBeLessThan(50);
   expect(blockOrder(['a', 'b', 'c'], 4, 9)).toEqual(blockOrder(['a', 'b', 'c'], 4, 9));
 });

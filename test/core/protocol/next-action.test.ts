@@ -13,13 +13,20 @@ const INPUT: PlanInput = {
     { id: 'b', referenceBackend: null, pilot: { startMs: 700, prefillMsPerToken: 1.5, decodeMsPerToken: 14 } },
   ],
   prompts: [{ name: 'standard', tokenCount: 512 }],
-  generateTokens: 64, iterations: 1, maxBlocks: 8, remainingMs: 200_000,
+  generateTokens: 64,
+  iterations: 1,
+  maxBlocks: 8,
+  remainingMs: 200_000,
 };
 
 const CALM: World = { slowdown: () => 1, noisy: () => false };
 
 function engineWith(id: string, factor: number): PlanInput['engines'][number] {
-  return { id, referenceBackend: null, pilot: { startMs: 500 * factor, prefillMsPerToken: factor, decodeMsPerToken: 10 * factor } };
+  return {
+    id,
+    referenceBackend: null,
+    pilot: { startMs: 500 * factor, prefillMsPerToken: factor, decodeMsPerToken: 10 * factor },
+  };
 }
 
 describe('order of events', () => {
@@ -39,10 +46,22 @@ describe('order of events', () => {
   });
 
   test('a rejected block is run again after the others, together with its mirror image', () => {
-    const { log, stop, accepted } = simulate(INPUT, { ...CALM, noisy: (block, attempt) => block === 3 && attempt === 0 });
+    const { log, stop, accepted } = simulate(INPUT, {
+      ...CALM,
+      noisy: (block, attempt) => block === 3 && attempt === 0,
+    });
     const outcomes = log.filter((line) => /accepted|rejected/.test(line));
     expect(outcomes).toEqual([
-      '0.0 accepted', '1.0 accepted', '2.0 accepted', '3.0 rejected', '4.0 accepted', '5.0 accepted', '6.0 accepted', '7.0 accepted', '2.1 accepted', '3.1 accepted',
+      '0.0 accepted',
+      '1.0 accepted',
+      '2.0 accepted',
+      '3.0 rejected',
+      '4.0 accepted',
+      '5.0 accepted',
+      '6.0 accepted',
+      '7.0 accepted',
+      '2.1 accepted',
+      '3.1 accepted',
     ]);
     expect(stop.reason).toBe('complete');
     expect(accepted).toBe(8);
@@ -61,7 +80,10 @@ describe('order of events', () => {
   });
 
   test('nobody left, or nobody planned', () => {
-    expect(simulate({ ...INPUT, engines: [] }, CALM).stop).toMatchObject({ reason: 'nothing-left', detail: 'No engine is left to measure.' });
+    expect(simulate({ ...INPUT, engines: [] }, CALM).stop).toMatchObject({
+      reason: 'nothing-left',
+      detail: 'No engine is left to measure.',
+    });
     expect(simulate(INPUT, { ...CALM, fails: () => true }).stop.reason).toBe('nothing-left');
   });
 });
@@ -69,7 +91,10 @@ describe('order of events', () => {
 describe('the deadline', () => {
   test('a pair that does not fit is not started once six blocks are there', () => {
     const full = simulate({ ...INPUT, maxBlocks: 12 }, CALM);
-    const { stop, accepted, endMs, deadlineMs } = simulate({ ...INPUT, maxBlocks: 12 }, { ...CALM, slowdown: () => (1.35 * full.deadlineMs) / full.endMs });
+    const { stop, accepted, endMs, deadlineMs } = simulate(
+      { ...INPUT, maxBlocks: 12 },
+      { ...CALM, slowdown: () => (1.35 * full.deadlineMs) / full.endMs },
+    );
     expect(stop.reason).toBe('budget');
     expect(accepted % 2).toBe(0);
     expect(accepted).toBeGreaterThanOrEqual(6);
@@ -78,13 +103,19 @@ describe('the deadline', () => {
   });
 
   test('a tenfold slowdown in the middle costs at most the running request', () => {
-    const { endMs, deadlineMs, longestMs, stop } = simulate(INPUT, { ...CALM, slowdown: (_, nowMs) => (nowMs > 30_000 ? 40 : 1) });
+    const { endMs, deadlineMs, longestMs, stop } = simulate(INPUT, {
+      ...CALM,
+      slowdown: (_, nowMs) => (nowMs > 30_000 ? 40 : 1),
+    });
     expect(stop.reason).toBe('budget');
     expect(endMs - deadlineMs).toBeLessThanOrEqual(longestMs);
   });
 
   test('an engine that turns out far too slow gives way while no verdict is possible', () => {
-    const { log, accepted, stop } = simulate({ ...INPUT, engines: [...INPUT.engines, engineWith('c', 1)], remainingMs: 80_000, maxBlocks: 6 }, { ...CALM, slowdown: (engine) => (engine === 'c' ? 10 : 1) });
+    const { log, accepted, stop } = simulate(
+      { ...INPUT, engines: [...INPUT.engines, engineWith('c', 1)], remainingMs: 80_000, maxBlocks: 6 },
+      { ...CALM, slowdown: (engine) => (engine === 'c' ? 10 : 1) },
+    );
     expect(log).toContain('drop c');
     expect(accepted).toBeGreaterThanOrEqual(3);
     expect(['complete', 'budget']).toContain(stop.reason);
@@ -94,18 +125,27 @@ describe('the deadline', () => {
     const counts: Record<string, number> = {};
     for (let seed = 0; seed < 500; seed += 1) {
       const random = createRandom('machines', seed);
-      const engines = Array.from({ length: 1 + random.integer(4) }, (_, index) => engineWith(`e${index}`, Math.exp(1.2 * normal(random))));
-      const prompts = [5, 512, 1_200, 4_096].filter(() => random.next() < 0.6).map((tokenCount) => ({ name: `p${tokenCount}`, tokenCount }));
+      const engines = Array.from({ length: 1 + random.integer(4) }, (_, index) =>
+        engineWith(`e${index}`, Math.exp(1.2 * normal(random))),
+      );
+      const prompts = [5, 512, 1_200, 4_096]
+        .filter(() => random.next() < 0.6)
+        .map((tokenCount) => ({ name: `p${tokenCount}`, tokenCount }));
       const input: PlanInput = {
-        engines, prompts: prompts.length === 0 ? [{ name: 'p64', tokenCount: 64 }] : prompts, generateTokens: 64 + random.integer(200), iterations: 3,
-        maxBlocks: 1 + random.integer(20), remainingMs: 20_000 + random.next() * 900_000,
+        engines,
+        prompts: prompts.length === 0 ? [{ name: 'p64', tokenCount: 64 }] : prompts,
+        generateTokens: 64 + random.integer(200),
+        iterations: 3,
+        maxBlocks: 1 + random.integer(20),
+        remainingMs: 20_000 + random.next() * 900_000,
       };
       const slowAtMs = random.next() * input.remainingMs;
       const kind = random.integer(4);
       const slowFactor = kind === 0 ? 1 : 10;
       const slowEngine = kind === 2 ? 'e0' : null;
       const world: World = {
-        slowdown: (engine, nowMs) => (nowMs > slowAtMs && (slowEngine ?? engine) === engine ? slowFactor : 1) * Math.exp(0.05 * normal(random)),
+        slowdown: (engine, nowMs) =>
+          (nowMs > slowAtMs && (slowEngine ?? engine) === engine ? slowFactor : 1) * Math.exp(0.05 * normal(random)),
         noisy: () => kind === 3 && random.next() < 0.2,
       };
       const result = simulate(input, world, seed);
@@ -122,7 +162,10 @@ describe('the deadline', () => {
 describe('progress', () => {
   const open: RunEvent = { type: 'cell-start', engine: 'a', block: 1, attempt: 0, elapsedMs: 20_000 };
   const session: RunEvent = { type: 'session', at: '2026-11-25', resumed: true };
-  const cells = [{ engine: 'a', totalMs: [1] }, { engine: 'b', totalMs: [1] }];
+  const cells = [
+    { engine: 'a', totalMs: [1] },
+    { engine: 'b', totalMs: [1] },
+  ];
 
   test('is rebuilt from events, with the times of the cells', () => {
     const progress = progressFromEvents(blockEvents(0, cells));
@@ -141,11 +184,16 @@ describe('progress', () => {
 
   test('a crash between two cells tears the block too', () => {
     const half = blockEvents(1, cells).slice(0, 4);
-    expect(progressFromEvents([...blockEvents(0, cells), ...half]).blocks.at(-1)).toMatchObject({ block: 1, state: 'abandoned' });
+    expect(progressFromEvents([...blockEvents(0, cells), ...half]).blocks.at(-1)).toMatchObject({
+      block: 1,
+      state: 'abandoned',
+    });
   });
 
   test('engines that were dropped stay dropped', () => {
-    expect(progressFromEvents([{ type: 'warning', code: 'engine-dropped', engine: 'b', message: 'x', hint: null }]).dropped).toEqual(['b']);
+    expect(
+      progressFromEvents([{ type: 'warning', code: 'engine-dropped', engine: 'b', message: 'x', hint: null }]).dropped,
+    ).toEqual(['b']);
   });
 
   test('an odd last block has no partner', () => {

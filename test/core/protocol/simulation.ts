@@ -43,7 +43,13 @@ export function simulate(input: PlanInput, world: World, seed = 1): Simulated {
   const runCell = (action: Extract<Action, { type: 'cell' }>): Progress['cells'][number] => {
     const { engine, block, attempt } = action;
     const startedMs = nowMs;
-    const done = (state: 'complete' | 'failed' | 'cut') => ({ engine, block, attempt, state, durationMs: nowMs - startedMs });
+    const done = (state: 'complete' | 'failed' | 'cut') => ({
+      engine,
+      block,
+      attempt,
+      state,
+      durationMs: nowMs - startedMs,
+    });
     spend(engine, action.startEstimateMs);
     if (world.fails?.(engine, block) === true) return done('failed');
     for (const { estimateMs } of action.requests) {
@@ -57,7 +63,16 @@ export function simulate(input: PlanInput, world: World, seed = 1): Simulated {
     const action = nextAction({ plan, seed, deadlineMs, progress }, nowMs);
     switch (action.type) {
       case 'stop':
-        return { plan, log, stop: action, endMs: nowMs, deadlineMs, longestMs, accepted: acceptedBlocks(progress.blocks).length, progress };
+        return {
+          plan,
+          log,
+          stop: action,
+          endMs: nowMs,
+          deadlineMs,
+          longestMs,
+          accepted: acceptedBlocks(progress.blocks).length,
+          progress,
+        };
       case 'cell':
         progress = { ...progress, cells: [...progress.cells, runCell(action)] };
         log.push(`${action.block}.${action.attempt} ${action.engine}`);
@@ -70,7 +85,10 @@ export function simulate(input: PlanInput, world: World, seed = 1): Simulated {
         break;
       }
       case 'look':
-        progress = { ...progress, looks: [...progress.looks, { blocks: action.blocks, resolved: action.blocks === world.resolvedAt }] };
+        progress = {
+          ...progress,
+          looks: [...progress.looks, { blocks: action.blocks, resolved: action.blocks === world.resolvedAt }],
+        };
         log.push(`look ${action.blocks}`);
         break;
       case 'drop-engine':

@@ -34,14 +34,21 @@ test('equal values have no spread, up to rounding', () => {
 
 test('a geometric mean has no bounds under three values', () => {
   expect(geometricMean([10, 1_000])).toEqual({ estimate: expect.closeTo(100, 9), low: null, high: null });
-  expect(geometricMean([10, 100, 1_000])).toEqual({ estimate: expect.closeTo(100, 9), low: expect.closeTo(0.328, 2), high: expect.closeTo(30_482, -2) });
+  expect(geometricMean([10, 100, 1_000])).toEqual({
+    estimate: expect.closeTo(100, 9),
+    low: expect.closeTo(0.328, 2),
+    high: expect.closeTo(30_482, -2),
+  });
 });
 
 test('the three paired tests at hand-computed values', () => {
   // d = 0.10, s_d = 0.02, n = 4, se = 0.01: t = 10 and, beyond ln 1.05, 5.121.
   const values = [0.1 - 0.02, 0.1 + 0.02, 0.1 - 0.01, 0.1 + 0.01];
   const scale = 0.02 / standardDeviation(values);
-  const result = pairedTest(values.map((value) => 0.1 + (value - 0.1) * scale), 1.05);
+  const result = pairedTest(
+    values.map((value) => 0.1 + (value - 0.1) * scale),
+    1.05,
+  );
   expect(result.mean).toBeCloseTo(0.1, 12);
   expect(result.deviation).toBeCloseTo(0.02, 12);
   expect(result.pDifferent).toBeCloseTo(2 * tTail(10, 3), 10);
@@ -103,7 +110,8 @@ test('smallest detectable effects without look and family: 2.8% at 6 blocks, 2.0
 });
 
 test('blocks needed grow with the spread and end in "no advice" next to the margin', () => {
-  const at = (mean: number, deviation: number): number | null => blocksNeeded({ mean, deviation, alpha: 0.05, margin: 1.05 });
+  const at = (mean: number, deviation: number): number | null =>
+    blocksNeeded({ mean, deviation, alpha: 0.05, margin: 1.05 });
   expect(at(0.3, 0.02)).toBe(6);
   expect(at(0, 0.05)).toBe(10);
   expect(at(0.1, 0.1)).toBe(32);
@@ -111,7 +119,10 @@ test('blocks needed grow with the spread and end in "no advice" next to the marg
 });
 
 test('letters join only what is equivalent, and show that ties are not transitive', () => {
-  const equivalent = (...pairs: string[]) => (left: string, right: string) => pairs.includes(left + right) || pairs.includes(right + left);
+  const equivalent =
+    (...pairs: string[]) =>
+    (left: string, right: string) =>
+      pairs.includes(left + right) || pairs.includes(right + left);
   expect(compactLetters(['a', 'b', 'c', 'd'], equivalent('ab', 'bc'))).toEqual({ a: 'a', b: 'ab', c: 'b', d: 'c' });
   expect(compactLetters(['a', 'b', 'c'], equivalent())).toEqual({ a: 'a', b: 'b', c: 'c' });
   expect(compactLetters(['a', 'b', 'c'], equivalent('ab', 'ac', 'bc'))).toEqual({ a: 'a', b: 'a', c: 'a' });

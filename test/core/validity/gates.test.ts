@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import {
-  contextPerSlotGate, doubleBosGate, earlyEndGate, logprobDistance, promptCacheGate, settingsGate, tokenCountGate, truncationGate, wrongModelGate,
+  contextPerSlotGate,
+  doubleBosGate,
+  earlyEndGate,
+  logprobDistance,
+  promptCacheGate,
+  settingsGate,
+  tokenCountGate,
+  truncationGate,
+  wrongModelGate,
 } from '../../../src/core/validity/gates.ts';
 import type { CacheEvidence } from '../../../src/core/validity/gates.ts';
 import { isBlockNoisy, runNoise } from '../../../src/core/validity/noise.ts';
@@ -8,18 +16,27 @@ import { SETTINGS } from '../fixtures.ts';
 
 test('token count', () => {
   expect(tokenCountGate({ promptTokensAsked: 512, generation: { promptTokenCount: 512 } })).toEqual({
-    gate: 'token-count', outcome: 'passed', detail: '512 prompt tokens sent, 512 reported', remedy: null,
+    gate: 'token-count',
+    outcome: 'passed',
+    detail: '512 prompt tokens sent, 512 reported',
+    remedy: null,
   });
   expect(tokenCountGate({ promptTokensAsked: 512, generation: { promptTokenCount: 513 } })).toMatchObject({
-    outcome: 'failed', detail: '512 prompt tokens sent, 513 reported: probably a second BOS',
+    outcome: 'failed',
+    detail: '512 prompt tokens sent, 513 reported: probably a second BOS',
   });
-  expect(tokenCountGate({ promptTokensAsked: 512, generation: { promptTokenCount: 300 } }).detail).toContain('truncated');
+  expect(tokenCountGate({ promptTokensAsked: 512, generation: { promptTokenCount: 300 } }).detail).toContain(
+    'truncated',
+  );
 });
 
 test('early end', () => {
   const tokens = Array.from({ length: 33 }, () => 7);
   expect(earlyEndGate({ generateTokensAsked: 33, generation: { tokens } }).outcome).toBe('passed');
-  expect(earlyEndGate({ generateTokensAsked: 96, generation: { tokens } })).toMatchObject({ outcome: 'failed', detail: '33 of 96 tokens generated' });
+  expect(earlyEndGate({ generateTokensAsked: 96, generation: { tokens } })).toMatchObject({
+    outcome: 'failed',
+    detail: '33 of 96 tokens generated',
+  });
   expect(earlyEndGate({ generateTokensAsked: 32, generation: { tokens } }).outcome).toBe('failed');
 });
 
@@ -37,8 +54,16 @@ test('double BOS: sent twice, or added by the engine', () => {
 describe('prompt cache', () => {
   const judge = (changes: Partial<CacheEvidence>): string =>
     promptCacheGate({ cachedTokenCounts: [], doubling: null, repeat: null, ...changes }).outcome;
-  const doubling = (lengthTokens: number, ratio: number): CacheEvidence['doubling'] => ({ lengthTokens, ttftMs: 100, ttftDoubledMs: 100 * ratio });
-  const repeat = (ratio: number, cachedTokenCount: number | null = null): CacheEvidence['repeat'] => ({ ttftFirstMs: 100, ttftSecondMs: 100 * ratio, cachedTokenCount });
+  const doubling = (lengthTokens: number, ratio: number): CacheEvidence['doubling'] => ({
+    lengthTokens,
+    ttftMs: 100,
+    ttftDoubledMs: 100 * ratio,
+  });
+  const repeat = (ratio: number, cachedTokenCount: number | null = null): CacheEvidence['repeat'] => ({
+    ttftFirstMs: 100,
+    ttftSecondMs: 100 * ratio,
+    cachedTokenCount,
+  });
 
   test('counters', () => {
     expect(judge({ cachedTokenCounts: [0, 0] })).toBe('passed');
@@ -65,27 +90,48 @@ describe('prompt cache', () => {
   });
 
   test('the detail holds the values', () => {
-    expect(promptCacheGate({ cachedTokenCounts: [0, 0], doubling: doubling(256, 2.1), repeat: repeat(0.98, 0) })).toEqual({
-      gate: 'prompt-cache', outcome: 'passed', remedy: null,
-      detail: '0 cached tokens in 3 requests; the identical prompt again took 0.98 of the first time (100 ms, 98 ms); 512 tokens took 2.10 times as long as 256',
+    expect(
+      promptCacheGate({ cachedTokenCounts: [0, 0], doubling: doubling(256, 2.1), repeat: repeat(0.98, 0) }),
+    ).toEqual({
+      gate: 'prompt-cache',
+      outcome: 'passed',
+      remedy: null,
+      detail:
+        '0 cached tokens in 3 requests; the identical prompt again took 0.98 of the first time (100 ms, 98 ms); 512 tokens took 2.10 times as long as 256',
     });
   });
 });
 
 describe('truncation', () => {
-  const seen = { place: 'the start', original: { tokens: [1], firstTokenLogprobs: [{ token: 1, logprob: -1 }] }, changed: { tokens: [1], firstTokenLogprobs: [{ token: 1, logprob: -1.2 }] } };
+  const seen = {
+    place: 'the start',
+    original: { tokens: [1], firstTokenLogprobs: [{ token: 1, logprob: -1 }] },
+    changed: { tokens: [1], firstTokenLogprobs: [{ token: 1, logprob: -1.2 }] },
+  };
   const unseen = { ...seen, place: 'one third', changed: seen.original };
 
   test('every needle must change the answer', () => {
-    expect(truncationGate({ truncated: null, needles: [seen] })).toMatchObject({ outcome: 'passed', detail: 'the answer depends on the start (log-probability 0.20)' });
-    expect(truncationGate({ truncated: false, needles: [seen, unseen] })).toMatchObject({ outcome: 'failed', detail: 'changing one third changed nothing in the answer' });
+    expect(truncationGate({ truncated: null, needles: [seen] })).toMatchObject({
+      outcome: 'passed',
+      detail: 'the answer depends on the start (log-probability 0.20)',
+    });
+    expect(truncationGate({ truncated: false, needles: [seen, unseen] })).toMatchObject({
+      outcome: 'failed',
+      detail: 'changing one third changed nothing in the answer',
+    });
     expect(truncationGate({ truncated: true, needles: [seen] }).outcome).toBe('failed');
   });
 
   test('without log-probabilities the output decides', () => {
     const bare = (tokens: number[]) => ({ tokens, firstTokenLogprobs: [] });
-    expect(truncationGate({ truncated: null, needles: [{ place: 'x', original: bare([1, 2]), changed: bare([1, 3]) }] }).outcome).toBe('passed');
-    expect(truncationGate({ truncated: null, needles: [{ place: 'x', original: bare([1, 2]), changed: bare([1, 2]) }] }).outcome).toBe('failed');
+    expect(
+      truncationGate({ truncated: null, needles: [{ place: 'x', original: bare([1, 2]), changed: bare([1, 3]) }] })
+        .outcome,
+    ).toBe('passed');
+    expect(
+      truncationGate({ truncated: null, needles: [{ place: 'x', original: bare([1, 2]), changed: bare([1, 2]) }] })
+        .outcome,
+    ).toBe('failed');
   });
 
   test('without needles only the engine can tell', () => {
@@ -94,14 +140,30 @@ describe('truncation', () => {
   });
 
   test('the distance is the largest over shared tokens', () => {
-    expect(logprobDistance([{ token: 1, logprob: -1 }, { token: 2, logprob: -3 }], [{ token: 2, logprob: -2.5 }, { token: 9, logprob: 0 }])).toBe(0.5);
+    expect(
+      logprobDistance(
+        [
+          { token: 1, logprob: -1 },
+          { token: 2, logprob: -3 },
+        ],
+        [
+          { token: 2, logprob: -2.5 },
+          { token: 9, logprob: 0 },
+        ],
+      ),
+    ).toBe(0.5);
     expect(logprobDistance([{ token: 1, logprob: -1 }], [])).toBeNull();
   });
 });
 
 test('wrong model: vocabulary and name disprove', () => {
   const judge = (vocabularySizeReported: number | null, modelNameReported: string | null): string =>
-    wrongModelGate({ vocabularySizeExpected: 49_152, vocabularySizeReported, modelPathExpected: '/m/SmolLM2.Q4_0.gguf', modelNameReported }).outcome;
+    wrongModelGate({
+      vocabularySizeExpected: 49_152,
+      vocabularySizeReported,
+      modelPathExpected: '/m/SmolLM2.Q4_0.gguf',
+      modelNameReported,
+    }).outcome;
   expect(judge(49_152, null)).toBe('passed');
   expect(judge(32_000, null)).toBe('failed');
   expect(judge(null, 'C:\\m\\smollm2.q4_0.gguf')).toBe('passed');
@@ -111,18 +173,27 @@ test('wrong model: vocabulary and name disprove', () => {
 });
 
 test('context per slot', () => {
-  const judge = (contextTokensReported: number | null): string => contextPerSlotGate({ contextTokensReported, promptTokens: 512, generateTokens: 64 }).outcome;
+  const judge = (contextTokensReported: number | null): string =>
+    contextPerSlotGate({ contextTokensReported, promptTokens: 512, generateTokens: 64 }).outcome;
   expect([judge(576), judge(575), judge(null)]).toEqual(['passed', 'failed', 'unknown']);
 });
 
 test('settings: differences by name, more context is none', () => {
-  expect(settingsGate({ asked: SETTINGS, reported: { ...SETTINGS, threads: 1, contextTokens: 4_096 } })).toMatchObject({ outcome: 'failed', detail: 'threads: 2 asked, 1 used' });
-  expect(settingsGate({ asked: SETTINGS, reported: { threads: 2 } })).toMatchObject({ outcome: 'passed', detail: 'matched: threads' });
+  expect(settingsGate({ asked: SETTINGS, reported: { ...SETTINGS, threads: 1, contextTokens: 4_096 } })).toMatchObject({
+    outcome: 'failed',
+    detail: 'threads: 2 asked, 1 used',
+  });
+  expect(settingsGate({ asked: SETTINGS, reported: { threads: 2 } })).toMatchObject({
+    outcome: 'passed',
+    detail: 'matched: threads',
+  });
   expect(settingsGate({ asked: SETTINGS, reported: {} }).outcome).toBe('unknown');
 });
 
 test('a block is noisy by foreign CPU over 5% and steal over 2%, and what is unknown is no reason', () => {
-  const cell = (foreignCpuShare: number | null, stealShare: number | null) => [{ engine: 'a', interference: { foreignCpuShare, stealShare, ownCpuShare: null } }];
+  const cell = (foreignCpuShare: number | null, stealShare: number | null) => [
+    { engine: 'a', interference: { foreignCpuShare, stealShare, ownCpuShare: null } },
+  ];
   expect(isBlockNoisy(cell(0.05, 0.02))).toEqual([]);
   expect(isBlockNoisy(cell(null, null))).toEqual([]);
   expect(isBlockNoisy(cell(0.23, 0.031))).toEqual([

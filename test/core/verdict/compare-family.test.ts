@@ -7,8 +7,18 @@ import type { FamilyInput } from '../../../src/core/verdict/compare-family.ts';
 /** Small fixed deviations with mean 0, so that every ratio is exact. */
 const WOBBLE = [0.01, -0.01, 0.005, -0.005, 0.012, -0.012, 0.002, -0.002, 0.007, -0.007, 0.004, -0.004];
 
-function family(engines: Readonly<Record<string, readonly (number | null)[]>>, options: Partial<FamilyInput> = {}): Comparison[] {
-  return compareFamily({ metric: 'request', prompt: 'mix', perEngineLogValues: new Map(Object.entries(engines)), alpha: 0.05, margin: 1.05, ...options });
+function family(
+  engines: Readonly<Record<string, readonly (number | null)[]>>,
+  options: Partial<FamilyInput> = {},
+): Comparison[] {
+  return compareFamily({
+    metric: 'request',
+    prompt: 'mix',
+    perEngineLogValues: new Map(Object.entries(engines)),
+    alpha: 0.05,
+    margin: 1.05,
+    ...options,
+  });
 }
 
 function times(ms: number, blocks = 12, scale = 0): number[] {
@@ -18,7 +28,13 @@ function times(ms: number, blocks = 12, scale = 0): number[] {
 describe('the four verdicts', () => {
   test('FASTER beyond the margin', () => {
     const [found] = family({ a: times(100), b: times(130, 12, 1) });
-    expect(found).toMatchObject({ verdict: 'FASTER', faster: 'a', blockCount: 12, preliminary: false, confidence: 0.95 });
+    expect(found).toMatchObject({
+      verdict: 'FASTER',
+      faster: 'a',
+      blockCount: 12,
+      preliminary: false,
+      confidence: 0.95,
+    });
     expect(found?.ratio).toBeCloseTo(1.3, 10);
     expect(found?.reasons).toEqual(['the signed-rank cross-check agrees']);
   });
@@ -33,42 +49,69 @@ describe('the four verdicts', () => {
   });
 
   test('INCONCLUSIVE in noise', () => {
-    expect(family({ a: times(100), b: times(103, 12, 20) })[0]).toMatchObject({ verdict: 'INCONCLUSIVE', faster: null });
+    expect(family({ a: times(100), b: times(103, 12, 20) })[0]).toMatchObject({
+      verdict: 'INCONCLUSIVE',
+      faster: null,
+    });
   });
 
   test('rates: more is faster', () => {
-    expect(family({ a: times(50), b: times(80) }, { metric: 'decode' })[0]).toMatchObject({ verdict: 'FASTER', faster: 'b', ratio: expect.closeTo(0.625, 10) });
+    expect(family({ a: times(50), b: times(80) }, { metric: 'decode' })[0]).toMatchObject({
+      verdict: 'FASTER',
+      faster: 'b',
+      ratio: expect.closeTo(0.625, 10),
+    });
   });
 });
 
 describe('few blocks', () => {
   test('three to five are preliminary', () => {
-    expect(family({ a: times(100, 3), b: times(150, 3, 1) })[0]).toMatchObject({ verdict: 'FASTER', preliminary: true, blockCount: 3 });
+    expect(family({ a: times(100, 3), b: times(150, 3, 1) })[0]).toMatchObject({
+      verdict: 'FASTER',
+      preliminary: true,
+      blockCount: 3,
+    });
     expect(family({ a: times(100, 6), b: times(150, 6, 1) })[0]).toMatchObject({ preliminary: false });
   });
 
   test('two are no verdict, and say so', () => {
     const [found] = family({ a: times(100, 2), b: times(150, 2) });
-    expect(found).toMatchObject({ verdict: 'INCONCLUSIVE', low: null, high: null, confidence: null, preliminary: false });
+    expect(found).toMatchObject({
+      verdict: 'INCONCLUSIVE',
+      low: null,
+      high: null,
+      confidence: null,
+      preliminary: false,
+    });
     expect(found?.ratio).toBeCloseTo(1.5, 10);
     expect(found?.reasons).toEqual(['2 common blocks; a verdict needs at least 3']);
   });
 
   test('a block without one of the engines is skipped for its pairs only', () => {
     const found = family({ a: times(100), b: [null, ...times(130, 11)], c: times(160) });
-    expect(found.map(({ a, b, blockCount }) => [a, b, blockCount])).toEqual([['a', 'b', 11], ['a', 'c', 12], ['b', 'c', 11]]);
+    expect(found.map(({ a, b, blockCount }) => [a, b, blockCount])).toEqual([
+      ['a', 'b', 11],
+      ['a', 'c', 12],
+      ['b', 'c', 11],
+    ]);
   });
 });
 
 describe('overrides', () => {
   test('a noisy run names no winner but shows its numbers', () => {
-    const [found] = family({ a: times(100), b: times(200) }, { override: { verdict: 'NOISY', reason: '7 of 12 blocks were disturbed' } });
+    const [found] = family(
+      { a: times(100), b: times(200) },
+      { override: { verdict: 'NOISY', reason: '7 of 12 blocks were disturbed' } },
+    );
     expect(found).toMatchObject({ verdict: 'NOISY', faster: null, ratio: expect.closeTo(2, 10) });
     expect(found?.reasons[0]).toBe('7 of 12 blocks were disturbed');
   });
 
   test('a void engine has no numbers and leaves the family to the others', () => {
-    const found = family({ a: times(100), b: times(130, 12, 1), c: times(160) }, { voided: new Map([['c', 'c: prompt cache']]) });
+    const found = family(
+      { a: times(100), b: times(130, 12, 1), c: times(160) },
+      { voided: new Map([['c', 'c: prompt cache']]) },
+    );
     expect(found.map(({ verdict }) => verdict)).toEqual(['FASTER', 'VOID', 'VOID']);
     expect(found[1]).toMatchObject({ ratio: null, low: null, reasons: ['c: prompt cache'] });
     const alone = family({ a: times(100), b: times(130, 12, 1) });
@@ -83,8 +126,12 @@ describe('overrides', () => {
 
   test('different bits per weight qualify a FASTER', () => {
     const qualify = (): string => 'with 4.50 (a) against 5.00 (b) bits per weight';
-    expect(family({ a: times(100), b: times(130, 12, 1) }, { qualify })[0]?.reasons).toContain('faster, with 4.50 (a) against 5.00 (b) bits per weight');
-    expect(family({ a: times(100), b: times(101, 12, 1) }, { qualify })[0]?.reasons).toEqual(['the signed-rank cross-check agrees']);
+    expect(family({ a: times(100), b: times(130, 12, 1) }, { qualify })[0]?.reasons).toContain(
+      'faster, with 4.50 (a) against 5.00 (b) bits per weight',
+    );
+    expect(family({ a: times(100), b: times(101, 12, 1) }, { qualify })[0]?.reasons).toEqual([
+      'the signed-rank cross-check agrees',
+    ]);
   });
 });
 

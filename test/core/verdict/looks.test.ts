@@ -35,5 +35,9 @@ test('a run that ends early is tested there with what is left of 5%', () => {
   expect(analysisFor({ looks, accepted: 6, ended: true })?.alphaIfUnresolved).toBeCloseTo(0.05, 12);
   expect(analysisFor({ looks, accepted: 6, ended: true })?.alpha).toBe(0.005);
   expect(analysisFor({ looks, accepted: 11, ended: true })).toMatchObject({ blocks: 10, alpha: 0.035 });
-  expect(analysisFor({ looks, accepted: 12, ended: true })).toEqual({ blocks: 12, alpha: 0.035, alphaIfUnresolved: 0.035 });
+  expect(analysisFor({ looks, accepted: 12, ended: true })).toEqual({
+    blocks: 12,
+    alpha: 0.035,
+    alphaIfUnresolved: 0.035,
+  });
 });

@@ -12,17 +12,27 @@ const encode = (text: string): number[] => [BOS, ...text.split(' ').map((word) =
 const INPUT: WorkloadInput = {
   tokenizerEncode: encode,
   bodyText: 'the quick brown fox jumps over it',
-  prompts: [{ name: 'short', tokenCount: 5 }, { name: 'standard', tokenCount: 512 }],
-  seed: 42, vocabularySize: 8_000, bannedTokens: [END],
+  prompts: [
+    { name: 'short', tokenCount: 5 },
+    { name: 'standard', tokenCount: 512 },
+  ],
+  seed: 42,
+  vocabularySize: 8_000,
+  bannedTokens: [END],
   nonceTokens: Array.from({ length: 6_000 }, (_, index) => 1_000 + index),
-  addBos: true, bosToken: BOS,
+  addBos: true,
+  bosToken: BOS,
 };
 
 const KEY: PromptKey = { block: 0, prompt: 'standard', iteration: 0, kind: 'measured' };
 
 test('the asked count is exact, BOS counts and comes once, end tokens never', () => {
   const workload = buildPrompts(INPUT);
-  for (const [prompt, length] of [['short', 5], ['standard', 512], ['warmup', 32]] as const) {
+  for (const [prompt, length] of [
+    ['short', 5],
+    ['standard', 512],
+    ['warmup', 32],
+  ] as const) {
     const tokens = workload.promptTokens({ ...KEY, prompt });
     expect(tokens).toHaveLength(length);
     expect(tokens[0]).toBe(BOS);
@@ -61,7 +71,10 @@ test('no nonce repeats in a whole run of 100 blocks with reruns, warm-ups includ
     for (let block = 0; block < 100; block += 1) {
       for (const attempt of prompts.length === 1 ? [0, 1] : [0]) {
         for (const prompt of prompts) {
-          for (const [kind, count] of [['warmup', 2], ['measured', 9]] as const) {
+          for (const [kind, count] of [
+            ['warmup', 2],
+            ['measured', 9],
+          ] as const) {
             for (let iteration = 0; iteration < count; iteration += 1) {
               const tokens = workload.promptTokens({ block, attempt, prompt, iteration, kind });
               seen.add(tokens.slice(1, prompt === 'standard' ? 5 : 2).join());
@@ -77,7 +90,9 @@ test('no nonce repeats in a whole run of 100 blocks with reruns, warm-ups includ
 
 test('the first nonce token of a long prompt changes with every request: no prefix is shared', () => {
   const workload = buildPrompts(INPUT);
-  const firsts = Array.from({ length: 100 }, (_, block) => [0, 1, 2].map((iteration) => workload.promptTokens({ ...KEY, block, iteration })[1])).flat();
+  const firsts = Array.from({ length: 100 }, (_, block) =>
+    [0, 1, 2].map((iteration) => workload.promptTokens({ ...KEY, block, iteration })[1]),
+  ).flat();
   expect(new Set(firsts).size).toBe(firsts.length);
 });
 
@@ -93,19 +108,30 @@ describe('what cannot be built says why', () => {
   };
 
   test('no room, no text, no nonces', () => {
-    expect(message({ prompts: [{ name: 'tiny', tokenCount: 1 }] })).toBe('plan-invalid: the prompt "tiny" of 1 tokens has no room beside the BOS token');
-    expect(message({ tokenizerEncode: () => [END] })).toBe('plan-invalid: the text of the prompt "short" has no tokens');
-    expect(message({ nonceTokens: [END, 5] })).toBe('plan-invalid: the tokenizer offers 1 tokens for nonces, at least 2 are needed');
+    expect(message({ prompts: [{ name: 'tiny', tokenCount: 1 }] })).toBe(
+      'plan-invalid: the prompt "tiny" of 1 tokens has no room beside the BOS token',
+    );
+    expect(message({ tokenizerEncode: () => [END] })).toBe(
+      'plan-invalid: the text of the prompt "short" has no tokens',
+    );
+    expect(message({ nonceTokens: [END, 5] })).toBe(
+      'plan-invalid: the tokenizer offers 1 tokens for nonces, at least 2 are needed',
+    );
     expect(message({ prompts: [{ name: 'tiny', tokenCount: 2 }] })).toBe('built');
   });
 });
 
 test('property: any length is exact', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 2, max: 3_000 }), fc.boolean(), fc.integer({ min: 0, max: 99 }), (tokenCount, addBos, block) => {
-      const workload = buildPrompts({ ...INPUT, addBos, prompts: [{ name: 'p', tokenCount }] });
-      expect(workload.promptTokens({ ...KEY, block, prompt: 'p' })).toHaveLength(tokenCount);
-    }),
+    fc.property(
+      fc.integer({ min: 2, max: 3_000 }),
+      fc.boolean(),
+      fc.integer({ min: 0, max: 99 }),
+      (tokenCount, addBos, block) => {
+        const workload = buildPrompts({ ...INPUT, addBos, prompts: [{ name: 'p', tokenCount }] });
+        expect(workload.promptTokens({ ...KEY, block, prompt: 'p' })).toHaveLength(tokenCount);
+      },
+    ),
     { numRuns: 100, seed: 4 },
   );
 });

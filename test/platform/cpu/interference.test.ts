@@ -20,7 +20,8 @@ function snapshot({ atMs = 0, busyMs = 0, idleMs = 0, stealMs = 0, engineMs = 0,
 }
 
 test('Linux: /proc/stat', () => {
-  const text = 'cpu  1000 20 300 9000 80 5 15 40 100 0\ncpu0 500 10 150 4500 40 3 7 20 50 0\ncpu1 500 10 150 4500 40 2 8 20 50 0\nintr 1\n';
+  const text =
+    'cpu  1000 20 300 9000 80 5 15 40 100 0\ncpu0 500 10 150 4500 40 3 7 20 50 0\ncpu1 500 10 150 4500 40 2 8 20 50 0\nintr 1\n';
   expect(parseProcStat(text)).toEqual({ coreCount: 2, busyMs: 13_400, idleMs: 90_800, stealMs: 400 });
   expect(parseProcStat('')).toBeNull();
 });
@@ -39,7 +40,8 @@ describe('interference', () => {
   });
 
   test('what rounding alone could make is nothing', () => {
-    const at = (busyMs: number): CpuSnapshot => snapshot({ atMs: 1_000, busyMs, idleMs: 4_000 - busyMs, engineMs: 2_000 });
+    const at = (busyMs: number): CpuSnapshot =>
+      snapshot({ atMs: 1_000, busyMs, idleMs: 4_000 - busyMs, engineMs: 2_000 });
     expect(interference(before, at(2_040)).foreignCpuShare).toBe(0);
     expect(interference(before, at(2_050)).foreignCpuShare).toBe(0.0125);
     expect(interference(before, at(1_900)).foreignCpuShare).toBe(0);
@@ -60,7 +62,9 @@ describe('interference', () => {
     const ms = fc.integer({ min: -1_000_000, max: 1_000_000 });
     fc.assert(
       fc.property(ms, ms, ms, ms, ms, (busyMs, idleMs, stealMs, engineMs, ownMs) => {
-        const shares = Object.values(interference(before, snapshot({ atMs: 1_000, busyMs, idleMs, stealMs, engineMs, ownMs })));
+        const shares = Object.values(
+          interference(before, snapshot({ atMs: 1_000, busyMs, idleMs, stealMs, engineMs, ownMs })),
+        );
         return shares.every((share) => share === null || (share >= 0 && share <= 1));
       }),
     );

@@ -65,7 +65,10 @@ describe('jsonl', () => {
   test('damage before the last line is no accident', async () => {
     const path = join(folder, 'samples.jsonl');
     await writeFile(path, '{"value":1}\n{oops\n{"value":3}\n');
-    await expect(readJsonl(path, 1_000)).rejects.toMatchObject({ code: 'record-invalid', message: `${path} is damaged in line 2: {oops` });
+    await expect(readJsonl(path, 1_000)).rejects.toMatchObject({
+      code: 'record-invalid',
+      message: `${path} is damaged in line 2: {oops`,
+    });
   });
 
   test('the size limit is exact', async () => {

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { machineSchema } from '../../../src/core/record.ts';
 import {
-  countPhysicalCores, findHypervisor, parseAllowedCpus, parseCpuinfoTopology, parseCpuModel, parseOsRelease, readPowerSupplies,
+  countPhysicalCores,
+  findHypervisor,
+  parseAllowedCpus,
+  parseCpuinfoTopology,
+  parseCpuModel,
+  parseOsRelease,
+  readPowerSupplies,
 } from '../../../src/platform/machine/linux.ts';
 import { readMachine, usableMemory } from '../../../src/platform/machine/machine.ts';
 import { describeMacos, parseLowPowerMode, parsePmset, parseSysctl } from '../../../src/platform/machine/macos.ts';
@@ -9,9 +15,13 @@ import { parseWindowsMachine } from '../../../src/platform/machine/windows.ts';
 
 /** Two cores with two threads each, as Intel numbers them. */
 const CPUINFO = [0, 1, 2, 3]
-  .map((cpu) => `processor\t: ${cpu}\nmodel name\t: Intel(R) Core(TM) i5-7200U CPU @ 2.50GHz\nphysical id\t: 0\ncore id\t\t: ${cpu % 2}\nflags\t\t: fpu sse2 avx2\n`)
+  .map(
+    (cpu) =>
+      `processor\t: ${cpu}\nmodel name\t: Intel(R) Core(TM) i5-7200U CPU @ 2.50GHz\nphysical id\t: 0\ncore id\t\t: ${cpu % 2}\nflags\t\t: fpu sse2 avx2\n`,
+  )
   .join('\n');
-const RASPBERRY = 'processor\t: 0\nBogoMIPS\t: 108.00\nCPU implementer\t: 0x41\n\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n';
+const RASPBERRY =
+  'processor\t: 0\nBogoMIPS\t: 108.00\nCPU implementer\t: 0x41\n\nHardware\t: BCM2835\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n';
 
 describe('Linux', () => {
   test('cores, not threads, and only the allowed ones', () => {
@@ -48,11 +58,15 @@ describe('Linux', () => {
     ['an ARM guest, which has no flag', '', 'Amazon EC2', 'c7g.large', 'Amazon EC2 c7g.large'],
     ['Amazon’s bare metal', '', 'Amazon EC2', 'c7g.metal', null],
   ])('hypervisor: %s', (_name, flag, vendor, product, expected) => {
-    expect(findHypervisor({ cpuinfo: `flags\t\t: fpu ${flag} avx2\n`, vendor, product, kernel: '6.8.0-45-generic' })).toBe(expected);
+    expect(
+      findHypervisor({ cpuinfo: `flags\t\t: fpu ${flag} avx2\n`, vendor, product, kernel: '6.8.0-45-generic' }),
+    ).toBe(expected);
   });
 
   test('WSL', () => {
-    expect(findHypervisor({ cpuinfo: '', vendor: '', product: '', kernel: '5.15.153.1-microsoft-standard-WSL2' })).toBe('WSL 2 (Hyper-V)');
+    expect(findHypervisor({ cpuinfo: '', vendor: '', product: '', kernel: '5.15.153.1-microsoft-standard-WSL2' })).toBe(
+      'WSL 2 (Hyper-V)',
+    );
   });
 
   test('power', () => {
@@ -68,14 +82,26 @@ describe('Linux', () => {
 describe('macOS', () => {
   test('sysctl', () => {
     const values = parseSysctl('hw.physicalcpu: 10\nmachdep.cpu.brand_string: Apple M4 Pro\nkern.hv_vmm_present: 0\n');
-    expect(Object.fromEntries(values)).toEqual({ 'hw.physicalcpu': '10', 'machdep.cpu.brand_string': 'Apple M4 Pro', 'kern.hv_vmm_present': '0' });
+    expect(Object.fromEntries(values)).toEqual({
+      'hw.physicalcpu': '10',
+      'machdep.cpu.brand_string': 'Apple M4 Pro',
+      'kern.hv_vmm_present': '0',
+    });
   });
 
   test('power', () => {
-    expect(parsePmset("Now drawing from 'AC Power'\n -InternalBattery-0 (id=1)\t100%; charged; 0:00 remaining present: true\n")).toBe('ac');
-    expect(parsePmset("Now drawing from 'Battery Power'\n -InternalBattery-0 (id=1)\t81%; discharging; 9:01 remaining\n")).toBe('battery');
+    expect(
+      parsePmset(
+        "Now drawing from 'AC Power'\n -InternalBattery-0 (id=1)\t100%; charged; 0:00 remaining present: true\n",
+      ),
+    ).toBe('ac');
+    expect(
+      parsePmset("Now drawing from 'Battery Power'\n -InternalBattery-0 (id=1)\t81%; discharging; 9:01 remaining\n"),
+    ).toBe('battery');
     expect(parsePmset('')).toBe('unknown');
-    expect(parseLowPowerMode('System-wide power settings:\nCurrently in use:\n lowpowermode         1\n sleep 1\n')).toBe('low power mode');
+    expect(
+      parseLowPowerMode('System-wide power settings:\nCurrently in use:\n lowpowermode         1\n sleep 1\n'),
+    ).toBe('low power mode');
     expect(parseLowPowerMode(' lowpowermode         0\n')).toBe('automatic');
     expect(parseLowPowerMode(' sleep 1\n')).toBeNull();
     expect(describeMacos('15.6.1\n')).toBe('macOS 15.6.1');
@@ -84,18 +110,37 @@ describe('macOS', () => {
 
 describe('Windows', () => {
   const answer = {
-    cores: 8, cpu: 'AMD Ryzen 7 7840U w/ Radeon 780M Graphics     ', manufacturer: 'LENOVO', model: '21K5', batteries: [1], plan: 'Balanced',
+    cores: 8,
+    cpu: 'AMD Ryzen 7 7840U w/ Radeon 780M Graphics     ',
+    manufacturer: 'LENOVO',
+    model: '21K5',
+    batteries: [1],
+    plan: 'Balanced',
   };
 
   test('a laptop on battery', () => {
     expect(parseWindowsMachine(JSON.stringify(answer))).toEqual({
-      physicalCores: 8, cpu: 'AMD Ryzen 7 7840U w/ Radeon 780M Graphics', hypervisor: null, power: 'battery', governor: 'Balanced',
+      physicalCores: 8,
+      cpu: 'AMD Ryzen 7 7840U w/ Radeon 780M Graphics',
+      hypervisor: null,
+      power: 'battery',
+      governor: 'Balanced',
     });
   });
 
   test('a guest without battery and power plan', () => {
-    const guest = { ...answer, manufacturer: 'Microsoft Corporation', model: 'Virtual Machine', batteries: [], plan: null };
-    expect(parseWindowsMachine(JSON.stringify(guest))).toMatchObject({ hypervisor: 'Microsoft Corporation Virtual Machine', power: 'ac', governor: null });
+    const guest = {
+      ...answer,
+      manufacturer: 'Microsoft Corporation',
+      model: 'Virtual Machine',
+      batteries: [],
+      plan: null,
+    };
+    expect(parseWindowsMachine(JSON.stringify(guest))).toMatchObject({
+      hypervisor: 'Microsoft Corporation Virtual Machine',
+      power: 'ac',
+      governor: null,
+    });
   });
 
   test('no answer', () => {

@@ -30,18 +30,36 @@ Auxiliary data:
 `;
 
 function row(values: Partial<ProcessRow>): ProcessRow {
-  return { pid: 1, parentPid: 0, groupPid: null, cpuMs: 0, residentBytes: null, peakResidentBytes: null, privateBytes: null, ...values };
+  return {
+    pid: 1,
+    parentPid: 0,
+    groupPid: null,
+    cpuMs: 0,
+    residentBytes: null,
+    peakResidentBytes: null,
+    privateBytes: null,
+    ...values,
+  };
 }
 
 describe('Linux', () => {
   test('status', () => {
-    expect(parseLinuxStatus(STATUS)).toEqual({ peakBytes: 900 * MIB, anonymousBytes: 200 * MIB, fileBytes: 588 * MIB, sharedBytes: 12 * MIB });
+    expect(parseLinuxStatus(STATUS)).toEqual({
+      peakBytes: 900 * MIB,
+      anonymousBytes: 200 * MIB,
+      fileBytes: 588 * MIB,
+      sharedBytes: 12 * MIB,
+    });
     expect(parseLinuxStatus('Name:\tkthreadd\nState:\tZ (zombie)\n')).toBeNull();
   });
 
   test('sums over the tree; shared memory counts as anonymous', () => {
     const status = parseLinuxStatus(STATUS);
-    expect(sumLinux([status, null, status])).toEqual({ peakBytes: 1800 * MIB, anonymousBytes: 424 * MIB, fileBackedBytes: 1176 * MIB });
+    expect(sumLinux([status, null, status])).toEqual({
+      peakBytes: 1800 * MIB,
+      anonymousBytes: 424 * MIB,
+      fileBackedBytes: 1176 * MIB,
+    });
     expect(sumLinux([null])).toEqual({ peakBytes: null, anonymousBytes: null, fileBackedBytes: null });
   });
 });
@@ -55,13 +73,24 @@ describe('macOS', () => {
   });
 
   test('the larger of two lower bounds', () => {
-    expect(sumMacos(tree, [parseFootprint(FOOTPRINT), null])).toEqual({ peakBytes: 1280 * MIB, anonymousBytes: 812 * MIB, fileBackedBytes: null });
-    expect(sumMacos(tree, [null, null])).toEqual({ peakBytes: 1000 * MIB, anonymousBytes: null, fileBackedBytes: null });
+    expect(sumMacos(tree, [parseFootprint(FOOTPRINT), null])).toEqual({
+      peakBytes: 1280 * MIB,
+      anonymousBytes: 812 * MIB,
+      fileBackedBytes: null,
+    });
+    expect(sumMacos(tree, [null, null])).toEqual({
+      peakBytes: 1000 * MIB,
+      anonymousBytes: null,
+      fileBackedBytes: null,
+    });
   });
 });
 
 test('Windows', () => {
-  const tree = [row({ peakResidentBytes: 3 * MIB, privateBytes: 2 * MIB }), row({ peakResidentBytes: MIB, privateBytes: MIB })];
+  const tree = [
+    row({ peakResidentBytes: 3 * MIB, privateBytes: 2 * MIB }),
+    row({ peakResidentBytes: MIB, privateBytes: MIB }),
+  ];
   expect(sumWindows(tree)).toEqual({ peakBytes: 4 * MIB, anonymousBytes: 3 * MIB, fileBackedBytes: null });
 });
 

@@ -40,7 +40,9 @@ describe('getJson', () => {
   });
 
   test('an error status shows the body, shortened', async () => {
-    const { url } = await serve((_request, response) => response.writeHead(503).end(`loading model ${'x'.repeat(600)}`));
+    const { url } = await serve((_request, response) =>
+      response.writeHead(503).end(`loading model ${'x'.repeat(600)}`),
+    );
     await expect(getJson(url, LIMITS)).rejects.toMatchObject({
       code: 'engine-request-failed',
       message: `${url} answered 503: loading model ${'x'.repeat(486)}…`,
@@ -50,17 +52,25 @@ describe('getJson', () => {
 
   test('text that is no JSON', async () => {
     const { url } = await serve((_request, response) => response.end('<html>'));
-    await expect(getJson(url, LIMITS)).rejects.toMatchObject({ message: `${url} answered with something that is not JSON: <html>` });
+    await expect(getJson(url, LIMITS)).rejects.toMatchObject({
+      message: `${url} answered with something that is not JSON: <html>`,
+    });
   });
 
   test('too much', async () => {
     const { url } = await serve((_request, response) => response.end('x'.repeat(2_000)));
-    await expect(getJson(url, LIMITS)).rejects.toMatchObject({ code: 'engine-request-failed', message: `${url} answered with more than 1000 bytes` });
+    await expect(getJson(url, LIMITS)).rejects.toMatchObject({
+      code: 'engine-request-failed',
+      message: `${url} answered with more than 1000 bytes`,
+    });
   });
 
   test('nobody there', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
-    await expect(getJson(url, LIMITS)).rejects.toMatchObject({ code: 'engine-request-failed', message: expect.stringContaining('ECONNREFUSED') });
+    await expect(getJson(url, LIMITS)).rejects.toMatchObject({
+      code: 'engine-request-failed',
+      message: expect.stringContaining('ECONNREFUSED'),
+    });
   });
 
   test('silence', async () => {
@@ -72,7 +82,9 @@ describe('getJson', () => {
 describe('streamSse', () => {
   test('stamps each arrival and keeps the bytes', async () => {
     const { url } = await serve((request, response) => {
-      request.on('data', (body: Buffer) => response.write(`data: ${body.toString()}\n\n`)).on('end', () => setTimeout(() => response.end('data: [DONE]\n\n'), 50));
+      request
+        .on('data', (body: Buffer) => response.write(`data: ${body.toString()}\n\n`))
+        .on('end', () => setTimeout(() => response.end('data: [DONE]\n\n'), 50));
     });
     const answer = await streamSse(url, { n: 1 }, LIMITS);
     const events = parseSse(answer.chunks);
@@ -99,7 +111,9 @@ describe('streamSse', () => {
 
   test('an error status', async () => {
     const { url } = await serve((_request, response) => response.writeHead(400).end('{"error":"prompt too long"}'));
-    await expect(streamSse(url, {}, LIMITS)).rejects.toMatchObject({ message: `${url} answered 400: {"error":"prompt too long"}` });
+    await expect(streamSse(url, {}, LIMITS)).rejects.toMatchObject({
+      message: `${url} answered 400: {"error":"prompt too long"}`,
+    });
   });
 });
 
@@ -115,7 +129,9 @@ describe('parseSse', () => {
   });
 
   test('CRLF, comments, other fields, several data lines, no space', () => {
-    expect(parseSse(stamp(': hello\r\nevent: x\r\ndata: a\r\ndata:b\r\n\r\n\r\n'))).toEqual([{ atMs: 0, data: 'a\nb' }]);
+    expect(parseSse(stamp(': hello\r\nevent: x\r\ndata: a\r\ndata:b\r\n\r\n\r\n'))).toEqual([
+      { atMs: 0, data: 'a\nb' },
+    ]);
   });
 
   test('what was cut off is left out', () => {

@@ -24,19 +24,36 @@ describe('killSteps', () => {
 
 describe('minimumEnvironment', () => {
   const source = {
-    PATH: '/bin', HOME: '/root', LANG: 'C.UTF-8', TMPDIR: '/tmp', CUDA_VISIBLE_DEVICES: '1',
-    LLAMA_ARG_THREADS: '1', GGML_CUDA_FORCE_MMQ: '1', OMP_NUM_THREADS: '1', MLX_ENABLE_TF32: '1', NODE_OPTIONS: '--x', PYTHONPATH: '/x', UNSET: undefined,
+    PATH: '/bin',
+    HOME: '/root',
+    LANG: 'C.UTF-8',
+    TMPDIR: '/tmp',
+    CUDA_VISIBLE_DEVICES: '1',
+    LLAMA_ARG_THREADS: '1',
+    GGML_CUDA_FORCE_MMQ: '1',
+    OMP_NUM_THREADS: '1',
+    MLX_ENABLE_TF32: '1',
+    NODE_OPTIONS: '--x',
+    PYTHONPATH: '/x',
+    UNSET: undefined,
   };
 
   test.each(['linux', 'darwin'] as const)('%s keeps what programs need and drops what changes engines', (platform) => {
     expect(minimumEnvironment(platform, source)).toEqual({
-      PATH: '/bin', HOME: '/root', LANG: 'C.UTF-8', TMPDIR: '/tmp', CUDA_VISIBLE_DEVICES: '1',
+      PATH: '/bin',
+      HOME: '/root',
+      LANG: 'C.UTF-8',
+      TMPDIR: '/tmp',
+      CUDA_VISIBLE_DEVICES: '1',
     });
   });
 
   test('Windows names have no case', () => {
-    expect(minimumEnvironment('win32', { Path: 'C:\\', SYSTEMROOT: 'C:\\Windows', HOME: 'x', OMP_NUM_THREADS: '1' })).toEqual({
-      Path: 'C:\\', SYSTEMROOT: 'C:\\Windows',
+    expect(
+      minimumEnvironment('win32', { Path: 'C:\\', SYSTEMROOT: 'C:\\Windows', HOME: 'x', OMP_NUM_THREADS: '1' }),
+    ).toEqual({
+      Path: 'C:\\',
+      SYSTEMROOT: 'C:\\Windows',
     });
   });
 });
@@ -56,17 +73,37 @@ describe('readReply', () => {
   test('reads results and errors of requests under way', () => {
     expect(readReply('{"id":3,"result":null}', isPending)).toEqual({ kind: 'result', id: 3, result: null });
     expect(readReply('{"id":3,"error":{"message":"no","code":"model-invalid"}}', isPending)).toEqual({
-      kind: 'error', id: 3, message: 'no', code: 'model-invalid',
+      kind: 'error',
+      id: 3,
+      message: 'no',
+      code: 'model-invalid',
     });
-    expect(readReply('{"id":3,"error":"plain"}', isPending)).toEqual({ kind: 'error', id: 3, message: 'plain', code: null });
+    expect(readReply('{"id":3,"error":"plain"}', isPending)).toEqual({
+      kind: 'error',
+      id: 3,
+      message: 'plain',
+      code: null,
+    });
   });
 
-  test.each(['', 'llama_model_load', '{', '[3]', '3', 'null', '{"id":4,"result":1}', '{"id":"3","result":1}', '{"id":3}'])('%j is noise', (line) => {
+  test.each([
+    '',
+    'llama_model_load',
+    '{',
+    '[3]',
+    '3',
+    'null',
+    '{"id":4,"result":1}',
+    '{"id":"3","result":1}',
+    '{"id":3}',
+  ])('%j is noise', (line) => {
     expect(readReply(line, isPending)).toEqual(noise);
   });
 
   test('requests are one line', () => {
-    expect(encodeRequest(1, { method: 'load', params: { text: 'a\nb' } })).toBe('{"id":1,"method":"load","params":{"text":"a\\nb"}}\n');
+    expect(encodeRequest(1, { method: 'load', params: { text: 'a\nb' } })).toBe(
+      '{"id":1,"method":"load","params":{"text":"a\\nb"}}\n',
+    );
   });
 });
 

@@ -13,7 +13,12 @@ const WORKER = fileURLToPath(new URL('../fixtures/worker.mjs', import.meta.url))
 const PARENT = fileURLToPath(new URL('../fixtures/parent.mjs', import.meta.url));
 
 function startWorker(channel: LaunchPlan['channel'] = 'fd3', ...args: string[]): Promise<StartedProcess> {
-  return startProcess({ command: process.execPath, args: [WORKER, channel, ...args], env: { PLANNED: 'yes' }, channel });
+  return startProcess({
+    command: process.execPath,
+    args: [WORKER, channel, ...args],
+    env: { PLANNED: 'yes' },
+    channel,
+  });
 }
 
 /** The fixture's methods are its own; the port knows two. */
@@ -22,7 +27,7 @@ function ask(worker: StartedProcess, method: string, timeoutMs = 10_000): Promis
 }
 
 async function isGoneWithin(pid: number, ms: number): Promise<boolean> {
-  for (const deadline = performance.now() + ms; performance.now() < deadline; ) {
+  for (const deadline = performance.now() + ms; performance.now() < deadline;) {
     if (!(await isAlive(pid))) return true;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
@@ -85,7 +90,10 @@ describe.skipIf(process.platform === 'win32')('startProcess', () => {
 
   test('silence is a timeout, and the worker is killed', async () => {
     const worker = await startWorker();
-    await expect(ask(worker, 'hang', 200)).rejects.toMatchObject({ code: 'engine-timeout', message: 'the engine did not answer hang within 200 ms' });
+    await expect(ask(worker, 'hang', 200)).rejects.toMatchObject({
+      code: 'engine-timeout',
+      message: 'the engine did not answer hang within 200 ms',
+    });
     await worker.exited;
     expect(await isGoneWithin(worker.pid, 2_000)).toBe(true);
   });
@@ -103,7 +111,10 @@ describe.skipIf(process.platform === 'win32')('startProcess', () => {
 
   test('garbage beyond the limit ends the worker', async () => {
     const worker = await startWorker();
-    await expect(ask(worker, 'garbage')).rejects.toMatchObject({ code: 'engine-protocol', message: expect.stringContaining('1001 lines') });
+    await expect(ask(worker, 'garbage')).rejects.toMatchObject({
+      code: 'engine-protocol',
+      message: expect.stringContaining('1001 lines'),
+    });
     await worker.exited;
   });
 
@@ -188,7 +199,13 @@ describe.skipIf(process.platform === 'win32')('startProcess', () => {
   test('stderr goes to the log, too', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'runoff-test-'));
     const stderrLogPath = join(folder, 'stderr.log');
-    const worker = await startProcess({ command: process.execPath, args: [WORKER], env: {}, channel: 'fd3', stderrLogPath });
+    const worker = await startProcess({
+      command: process.execPath,
+      args: [WORKER],
+      env: {},
+      channel: 'fd3',
+      stderrLogPath,
+    });
     await ask(worker, 'die').catch(() => {});
     await expect.poll(() => readFile(stderrLogPath, 'utf8')).toBe('loading\nmodel is corrupt: bad magic\n');
     await rm(folder, { recursive: true });
