@@ -71,10 +71,14 @@ async function startEngine(
   // An empty working folder: some engines prefer files that lie there, and some write logs.
   const cwd = await mkdtemp(join(tmpdir(), 'runoff-engine-'));
   const startedMs = monotonicMs();
-  const process = await startProcess({ ...plan, cwd });
+  const removeFolder = (): Promise<void> => rm(cwd, { recursive: true, force: true });
+  const process = await startProcess({ ...plan, cwd }).catch(async (error: unknown) => {
+    await removeFolder();
+    throw error;
+  });
   const stop = async (): Promise<void> => {
     await process.stop(STOP_GRACE_MS);
-    await rm(cwd, { recursive: true, force: true });
+    await removeFolder();
   };
   try {
     const session = await engine.connect(process, request, timeoutMs);

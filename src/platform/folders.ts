@@ -11,12 +11,6 @@ export function cacheFolder(): string {
   return override ? resolve(override) : envPaths('runoff', { suffix: '' }).cache;
 }
 
-/** Records of runs: made once, kept. `RUNOFF_DATA` names another place. */
-export function dataFolder(): string {
-  const override = process.env['RUNOFF_DATA'];
-  return override ? resolve(override) : envPaths('runoff', { suffix: '' }).data;
-}
-
 /** Bytes on disk of a file or of all files below a folder; links are not followed, what is missing counts 0. */
 export async function folderBytes(path: string): Promise<number> {
   let bytes = 0;

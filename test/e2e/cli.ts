@@ -69,6 +69,7 @@ export class Workspace {
   static async create(): Promise<Workspace> {
     const folder = await mkdtemp(join(tmpdir(), 'runoff-e2e-'));
     await mkdir(join(folder, 'fixtures'));
+    await mkdir(join(folder, 'tmp'));
     return new Workspace(folder, await tinyModel());
   }
 
@@ -110,6 +111,7 @@ export class Workspace {
       NO_COLOR: '1',
       RUNOFF_CACHE: join(this.folder, 'cache'),
       RUNOFF_FIXTURES: join(this.folder, 'fixtures'),
+      TMPDIR: join(this.folder, 'tmp'),
     };
   }
 
@@ -176,6 +178,11 @@ export class Workspace {
 
   files(folder = this.out): string[] {
     return existsSync(folder) ? readdirSync(folder).toSorted() : [];
+  }
+
+  /** What runoff left in the folder for temporary files. */
+  temporaryFiles(): string[] {
+    return readdirSync(join(this.folder, 'tmp'));
   }
 
   /** Command lines of processes that belong to this test. */

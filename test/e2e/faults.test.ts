@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { installFakeServer } from '../fixtures/llama-server/fake-server.ts';
@@ -26,6 +27,7 @@ describe('an engine that goes wrong while it is measured', () => {
     expect(state).toBe('complete');
     expect(warnings.map(({ code: warning, engine }) => `${warning} ${engine}`)).toContain('cell-failed beta');
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 
   test('prints garbage on the reply channel: that is an error of the engine, with its last words', async () => {
@@ -38,6 +40,7 @@ describe('an engine that goes wrong while it is measured', () => {
     expect(stderr).toContain('beta is left out from here: failed 2 times in a row');
     expect((await w.record()).state).toBe('complete');
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 
   test('hangs: it is given up at the deadline, not later', async () => {
@@ -50,6 +53,7 @@ describe('an engine that goes wrong while it is measured', () => {
     expect(record.elapsedMs).toBeLessThanOrEqual(10_000 + END_MS_MAX);
     expect(durationMs).toBeLessThan(25_000);
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 });
 
@@ -79,6 +83,7 @@ describe('an engine that goes wrong in its check', () => {
       ),
     ).toBe(true);
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 
   test('a port that somebody else answers: nobody else is measured', async () => {
@@ -95,6 +100,7 @@ describe('an engine that goes wrong in its check', () => {
       [],
     );
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 
   test('a server that does not know the model: its own words are in the message', async () => {
@@ -103,6 +109,20 @@ describe('an engine that goes wrong in its check', () => {
     const { stderr } = await w.runoff(w.run(['llama-server', 'alpha'], '--engine-path', `llama-server=${binary}`));
     expect(stderr).toContain("unknown model architecture: 'qwen9'");
     expect(stderr).toContain('an old engine with a new model says "unknown model architecture"');
+  });
+
+  test('a program that cannot be started any more: its error, and no folder left behind', async () => {
+    const w = workspace();
+    const binary = await installFakeServer(w.folder);
+    // Detection finds it; by the time of the check its interpreter is gone.
+    await w.behave('alpha', { detectMs: 1_500 });
+    const run = w.start(w.run(['llama-server', 'alpha'], '--engine-path', `llama-server=${binary}`));
+    await eventually('the detection', () => existsSync(`${binary}.seen`), 10_000);
+    await writeFile(binary, '#!/nonexistent/interpreter\n');
+    const { code, stderr } = await run.finished;
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/llama-server could not be checked and is left out: cannot start \S+: spawn \S+ ENOENT/);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 
   test('nothing can be measured: the run says so', async () => {
@@ -142,6 +162,7 @@ describe('a disk that fills', () => {
           Free some disk space (runoff cache shows what runoff keeps) and resume the run."
       `);
       expect(await w.orphans()).toEqual([]);
+      expect(w.temporaryFiles()).toEqual([]);
       const events = await w.events(out);
       expect(events.length).toBeGreaterThan(5);
       const report = await w.runoff(['report', out, '--format', 'json']);

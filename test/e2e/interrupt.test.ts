@@ -66,6 +66,7 @@ describe.skipIf(noPty !== null)('Ctrl-C on a terminal', () => {
     expect(output).toContain('Interrupted. Go on with');
     expect((await w.record()).state).toBe('interrupted');
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
 
     const resumed = await w.runoff(['run', '--resume', w.out, '--no-install', '--yes']);
     expect(resumed.code).toBe(0);

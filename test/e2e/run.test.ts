@@ -22,6 +22,7 @@ describe('a whole run', () => {
     ]);
     expect(stderr).toMatch(/✓ alpha checked: prefill ~\d+ tok\/s, decode ~\d+ tok\/s/);
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
 
     const record = await w.record();
     expect(record.state).toBe('complete');
@@ -74,6 +75,7 @@ describe('a whole run', () => {
         engineDecodeIntervalCount: 63,
       });
     expect(await w.orphans()).toEqual([]);
+    expect(w.temporaryFiles()).toEqual([]);
   });
 
   test('a plan file in the folder is used, and the command line goes before it', async () => {

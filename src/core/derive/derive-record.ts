@@ -55,9 +55,6 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   });
   const certificate = certify({ manifest, engines: measured, gates, collected });
   const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
-  const mixLogsOf = (id: string): (number | null)[] =>
-    logs(mixValues(collected, id, mix.prompts).slice(0, analysis?.blocks));
-  const mixLogValues = new Map(ranked.map((id) => [id, mixLogsOf(id)]));
   const limits = {
     manifest,
     facts,
@@ -77,7 +74,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     ranked: ranked.filter((id) => mix.engines.includes(id) || voided.has(id)),
     models: manifest.models,
     comparisons,
-    mixLogValues,
+    mixLogValues: mixLogValuesOf(ranked, collected, mix.prompts, analysis),
     prompts: mix.prompts,
     alpha: looks.at(-1)?.alpha ?? ALPHA,
     margin: manifest.plan.margin,
@@ -100,9 +97,23 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     comparisons,
     notMeasured,
     warnings: listWarnings({ events, collected, work }),
-    blocks: { planned, accepted: collected.acceptedBlocks.length, rejected: collected.rejected.length },
+    blocks: countBlocks(planned, collected),
     looks: looks.map(({ blocks }) => blocks),
   };
+}
+
+/** ln of the mean request time over the mix, by block, up to the block that is tested. */
+function mixLogValuesOf(
+  engines: readonly string[],
+  collected: Collected,
+  prompts: readonly string[],
+  analysis: Tested['analysis'],
+): Map<string, (number | null)[]> {
+  return new Map(engines.map((id) => [id, logs(mixValues(collected, id, prompts).slice(0, analysis?.blocks))]));
+}
+
+function countBlocks(planned: number, { acceptedBlocks, rejected }: Collected): RunRecord['blocks'] {
+  return { planned, accepted: acceptedBlocks.length, rejected: rejected.length };
 }
 
 /** Measuring time over all sessions: the last time stamp of any event that has one. */

@@ -5,10 +5,6 @@ import { readCpuTimes } from './cpu-times.ts';
 import type { CpuTimes } from './cpu-times.ts';
 import { readOwnCpuMs, readTreeCpuMs } from './process-cpu.ts';
 
-export { readCpuTimes } from './cpu-times.ts';
-export type { CpuTimes } from './cpu-times.ts';
-export { readOwnCpuMs, readTreeCpuMs } from './process-cpu.ts';
-
 /** Processor time is counted in ticks of 10 ms: under 20 of them a share is mostly rounding. */
 const INTERVAL_MS_MIN = 200;
 
