@@ -55,20 +55,8 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   });
   const certificate = certify({ manifest, engines: measured, gates, collected });
   const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
-  const limits = {
-    manifest,
-    facts,
-    measured,
-    events,
-    collected,
-    mix,
-    work,
-    certificate,
-    noise,
-    analysis,
-    looks,
-    ended,
-  };
+  const told = { manifest, facts, measured, events, collected, mix, work };
+  const limits = { ...told, certificate, noise, analysis, looks, ended };
   const verdict = decide({
     engines: measured,
     ranked: ranked.filter((id) => mix.engines.includes(id) || voided.has(id)),
