@@ -1,4 +1,5 @@
 /** One cell: a fresh process of one engine in one block, from the warm page cache to the stop. */
+import { AssertionFailure } from '../core/assert.ts';
 import { AppError, messageOf } from '../core/errors.ts';
 import type { EngineSession, EngineSettings, Generation } from '../core/engine.ts';
 import type { Memory, RunEvent, Sample } from '../core/record.ts';
@@ -78,7 +79,7 @@ export async function runCell(machinery: Machinery, ask: CellAsk): Promise<CellO
     });
   } catch (error) {
     if (ask.signal.aborted) return { state: 'cut', reason: 'interrupted' };
-    if (isRecordFailure(error)) throw error;
+    if (isRecordFailure(error) || error instanceof AssertionFailure) throw error;
     if (machinery.nowMs() >= ask.deadlineMs) return { state: 'cut', reason: 'deadline' };
     const failed = {
       state: 'failed' as const,

@@ -1,5 +1,5 @@
 /** Runs a plan to its end: checks the engines, plans what fits, and carries out the protocol's steps one by one. */
-import { assert } from '../core/assert.ts';
+import { assert, AssertionFailure } from '../core/assert.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Generation } from '../core/engine.ts';
 import { elapsedOf } from '../core/derive/derive-record.ts';
@@ -138,7 +138,7 @@ class Measurement {
         append: (event) => this.append(event),
       });
     } catch (error) {
-      if (signal.aborted || isRecordFailure(error)) throw error;
+      if (signal.aborted || isRecordFailure(error) || error instanceof AssertionFailure) throw error;
       await this.warn(
         'engine-failed',
         id,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { deriveRecord } from '../core/derive/derive-record.ts';
 import { AppError } from '../core/errors.ts';
 import type { Manifest, RunRecord } from '../core/record.ts';
-import { createRun, readRun, resumeRun } from '../store/run-folder.ts';
+import { createRun, makeRunFolder, readRun, resumeRun } from '../store/run-folder.ts';
 import type { RunLog } from '../store/run-folder.ts';
 import { realMachinery } from './machinery.ts';
 import { measure } from './measure.ts';
@@ -25,6 +25,11 @@ export interface RunResult {
   readonly record: RunRecord;
   readonly state: 'complete' | 'interrupted';
   readonly reportPath: string;
+}
+
+/** Before minutes are spent on preparing: can the record be written where it is wanted? */
+export async function checkRunFolder(folder: string): Promise<void> {
+  await makeRunFolder(folder);
 }
 
 /** Measures a prepared run in a new folder. */

@@ -1,5 +1,7 @@
+/** A broken invariant of our own code: never an engine's or a user's fault, so nobody may take it for one. */
+export class AssertionFailure extends TypeError {}
+
 /** Programmer errors: a broken invariant crashes at once, where it is broken. */
 export function assert(condition: unknown, message: string): asserts condition {
-  // oxlint-disable-next-line no-restricted-syntax -- not an operating error: nobody outside the code can act on it.
-  if (!condition) throw new TypeError(`assertion failed: ${message}`);
+  if (!condition) throw new AssertionFailure(`assertion failed: ${message}`);
 }

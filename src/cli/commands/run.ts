@@ -9,7 +9,7 @@ import { prepareRun } from '../../app/prepare.ts';
 import type { PreparedRun } from '../../app/prepare.ts';
 import { previewRun } from '../../app/preview.ts';
 import { reportOn } from '../../app/report.ts';
-import { askAgain, continueRun, startRun } from '../../app/run.ts';
+import { askAgain, checkRunFolder, continueRun, startRun } from '../../app/run.ts';
 import type { RunResult } from '../../app/run.ts';
 import type { Ui } from '../../app/ui.ts';
 import { minutes } from '../../app/wording.ts';
@@ -70,6 +70,8 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
     for (const text of await previewRun({ asked, enginePaths: enginePaths(options.enginePath) })) ui.line(text);
     return;
   }
+  const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
+  if (options.out !== undefined) await checkRunFolder(folder);
   const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
   const prepared = await prepareRun({
     asked,
@@ -81,7 +83,6 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
   });
   ui.line(describePlan(prepared));
   await confirm(options, prepared);
-  const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
   await show(await startRun({ prepared, folder, signal, ui }), options, ui);
 }
 
