@@ -6,7 +6,7 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { mean, sampleStandardDeviation } from 'simple-statistics';
+import { mean, median, sampleStandardDeviation } from 'simple-statistics';
 import { prepareRun } from '../src/app/prepare.ts';
 import type { PreparedRun } from '../src/app/prepare.ts';
 import { realMachinery } from '../src/app/machinery.ts';
@@ -16,8 +16,8 @@ import { stopAll } from '../src/platform/process/start-process.ts';
 
 const PREFILL_TOKENS = 512;
 const GENERATE_TOKENS = 64;
-const ITERATIONS = 2;
-const ROUNDS = Number(process.env['ROUNDS'] ?? 8);
+const ITERATIONS = 3;
+const ROUNDS = Number(process.env['ROUNDS'] ?? 10);
 /** MLX on a CPU needs a minute a request. */
 const ROUNDS_REFERENCE = Number(process.env['ROUNDS_REFERENCE'] ?? 3);
 /** A full-shape warm-up would double that. */
@@ -29,6 +29,8 @@ const OUTPUT_BYTES_MAX = 16 << 20;
 interface Rates {
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** Median interval: what the harness adds to every token, without the machine's stalls. */
+  readonly decodeP50Ms: number;
 }
 
 interface Ask {
@@ -53,7 +55,9 @@ export async function fidelity(): Promise<void> {
     signal: controller.signal,
     ui,
   });
-  console.log(`engine         rounds  prefill through/bare (95%)     decode through/bare (95%)      own CPU`);
+  console.log(
+    `engine         rounds  prefill through/bare (95%)     decode through/bare (95%)      decode, median interval        own CPU`,
+  );
   const only = process.argv[3];
   for (const engine of prepared.engines) {
     if (only !== undefined && engine.engine.id !== only) continue;
@@ -67,6 +71,7 @@ async function compare(engine: PreparedEngine, prepared: PreparedRun): Promise<v
   const iterations = engine.found.referenceBackend === null ? ITERATIONS : 1;
   const prefill: number[] = [];
   const decode: number[] = [];
+  const decodeP50: number[] = [];
   const cpuShares: number[] = [];
   for (let round = 0; round < rounds; round++) {
     const ask = askFor(engine, prepared, round, iterations);
@@ -84,13 +89,14 @@ async function compare(engine: PreparedEngine, prepared: PreparedRun): Promise<v
     if (a === undefined || b === undefined) continue;
     prefill.push(Math.log(a.prefillMs / b.prefillMs));
     decode.push(Math.log(a.decodeMs / b.decodeMs));
+    decodeP50.push(Math.log(a.decodeP50Ms / b.decodeP50Ms));
     console.error(
       `  ${engine.engine.id} round ${round + 1}: prefill ${a.prefillMs.toFixed(0)}/${b.prefillMs.toFixed(0)} ms, decode ${a.decodeMs.toFixed(2)}/${b.decodeMs.toFixed(2)} ms a token`,
     );
   }
   const cpu = `${(100 * mean(cpuShares)).toFixed(2)}% of a core`;
   console.log(
-    `${engine.engine.id.padEnd(14)} ${String(rounds).padStart(6)}  ${ratio(prefill).padEnd(30)} ${ratio(decode).padEnd(30)} ${cpu}`,
+    `${engine.engine.id.padEnd(14)} ${String(rounds).padStart(6)}  ${ratio(prefill).padEnd(30)} ${ratio(decode).padEnd(30)} ${ratio(decodeP50).padEnd(30)} ${cpu}`,
   );
 }
 
@@ -179,6 +185,7 @@ function ratesOf(all: readonly (readonly number[])[]): Rates {
   return {
     prefillMs: mean(measured.map((times) => times[0] ?? 0)),
     decodeMs: mean(measured.map((times) => ((times.at(-1) ?? 0) - (times[1] ?? 0)) / (times.length - 2))),
+    decodeP50Ms: median(measured.flatMap((times) => times.slice(2).map((at, index) => at - (times[index + 1] ?? 0)))),
   };
 }
 

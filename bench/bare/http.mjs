@@ -23,7 +23,7 @@ for (const prompt of ask.prompts) {
     await new Promise((resolve, reject) => {
       const times = [];
       const started = performance.now();
-      const socket = connect(Number(port), '127.0.0.1', () => socket.end(head + body));
+      const socket = connect(Number(port), '127.0.0.1', () => socket.write(head + body));
       socket.setNoDelay(true);
       socket.on('data', (bytes) => {
         const at = performance.now() - started;

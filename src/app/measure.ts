@@ -217,7 +217,7 @@ class Measurement {
     const prepared = this.ask.engines.find((candidate) => candidate.engine.id === engine);
     assert(prepared !== undefined, `the plan names ${engine}, which is not prepared`);
     const startedMs = machinery.nowMs();
-    const measured = requests.filter(({ kind }) => kind === 'measured').length;
+    const { iterations } = plan;
     const outcome = await runCell(machinery, {
       prepared,
       block,
@@ -241,7 +241,7 @@ class Measurement {
       append: (event) => this.append(event),
       onRequest: (request) =>
         ui.status(
-          `Block ${block + 1} of ${plan.blocks} · ${engine} · ${request.prompt} ${request.kind} · ${measured} requests · at most ${minutes(this.leftMs())} left`,
+          `Block ${block + 1} of ${plan.blocks} · ${engine} · ${request.kind === 'warmup' ? 'warming up' : `measuring ${request.prompt} (${request.iteration + 1} of ${iterations})`} · at most ${minutes(this.leftMs())} left`,
         ),
       check: (request, generation) => this.check(engine, request, generation),
     });
