@@ -110,7 +110,7 @@ function hostFor(engine: Engine, ask: Pick<EngineAsk, 'enginePaths' | 'environme
 function factsReason(detection: Exclude<Detection, { state: 'available' }>): string {
   return detection.state === 'installable'
     ? `${detection.what} is not installed. Next: run without --no-install.`
-    : `${detection.reason} Next: ${detection.nextStep}`;
+    : `${detection.reason.replace(/\.?$/, '.')} Next: ${detection.nextStep}`;
 }
 
 function toFacts(engine: Engine, detection: Detection): EngineFacts {

@@ -59,6 +59,7 @@ const NONCE_TOKENS_MAX = 20_000;
 export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
   const ask = { ...given, asked: withAbsolutePaths(given.asked) };
   const { ui, signal } = ask;
+  requireModelFile(ask.asked.model);
   const folder = cacheFolder();
   const environments = createEnvironments({
     cacheFolder: folder,
@@ -125,12 +126,22 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   };
 }
 
+/** A mistyped path is told before anything is installed. */
+function requireModelFile(model: string | undefined): void {
+  if (model === undefined || model.startsWith('pypi:') || existsSync(model)) return;
+  throw new AppError('model-not-found', `There is no model at ${model}.`, {
+    hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
+  });
+}
+
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 function noEngine(facts: readonly EngineFacts[]): AppError {
-  const list = facts.map(({ id, reason, nextStep }) => `  ${id}: ${reason} ${nextStep ?? ''}`).join('\n');
+  const list = facts
+    .map(({ id, reason, nextStep }) => `  ${id}: ${(reason ?? '').replace(/\.?$/, '.')} ${nextStep ?? ''}`)
+    .join('\n');
   return new AppError('nothing-to-compare', `no engine can run here:\n${list}`, {
     hint: 'Follow a next step above and run again.',
   });

@@ -23,7 +23,9 @@ export function describeEvent(event: RunEvent): string | null {
     case 'warning':
       return `  ! ${event.message}${event.hint === null ? '' : `\n    ${event.hint}`}`;
     case 'block-end':
-      return event.state === 'rejected' ? `  block ${event.block + 1} is run again: ${event.reasons.join('; ')}` : null;
+      return event.state === 'rejected'
+        ? `  block ${event.block + 1} was disturbed and does not count: ${event.reasons.join('; ')}`
+        : null;
     default:
       return null;
   }

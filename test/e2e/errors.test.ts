@@ -71,7 +71,7 @@ describe('engines', () => {
     expect(message).toMatchInlineSnapshot(`
       "exit 1
       runoff: no engine can run here:
-        llama-server: false does not run: Command failed: /bin/false --version Try /bin/false --version yourself; --engine-path llama-server=PATH names another one.
+        llama-server: false does not run: Command failed: /bin/false --version. Try /bin/false --version yourself; --engine-path llama-server=PATH names another one.
         Follow a next step above and run again."
     `);
   });

@@ -71,14 +71,15 @@ function certifyTokens({ manifest, engines, gates, collected }: CertificateInput
   );
   if (off !== undefined)
     return { state: 'different', detail: `${off.engine} processed ${off.promptTokens} tokens of "${off.prompt}"` };
+  if (samples.length === 0) return { state: 'unproven', detail: 'no block was accepted' };
   const unchecked = engines.filter(
     ({ id }) =>
       !gates.some(({ engine, gate, outcome }) => engine === id && gate === 'token-count' && outcome === 'passed'),
   );
-  if (samples.length === 0 || unchecked.length > 0) {
+  if (unchecked.length > 0) {
     return {
       state: 'unproven',
-      detail: `no token-count gate passed for ${unchecked.map(({ id }) => id).join(', ') || 'any engine'}`,
+      detail: `no token-count gate passed for ${unchecked.map(({ id }) => id).join(', ')}`,
     };
   }
   return {
