@@ -91,7 +91,15 @@ describe('CONTRIBUTING: the example of an engine', () => {
       });
       if (found.state !== 'available') throw new TypeError('the example finds its binary');
       const { port } = server.address() as AddressInfo;
-      const request = { engine: found, modelPath: '/m.gguf', settings: SETTINGS, port, runId: 'run-1' };
+      const request = {
+        engine: found,
+        modelPath: '/m.gguf',
+        modelSha256: null,
+        workFolder: '/tmp/w',
+        settings: SETTINGS,
+        port,
+        runId: 'run-1',
+      };
       expect(engine.launchPlan(request)).toMatchObject({ command: '/opt/pebble-server', channel: 'http' });
       const session = await engine.connect(PROCESS, request, 5_000);
       expect(session.info.settings).toEqual({ threads: 2, contextTokens: 64 });

@@ -1,22 +1,39 @@
-"""The same engine without runoff: a plain generate_step loop. argv: JSON of the ask."""
+"""runoff's own worker and a plain generate_step loop in one process, on one model: what differs is the loop alone.
+
+argv: runoff's worker. Requests with the method "bare" are answered here, all others there.
+"""
 import json
 import sys
 import time
-from pathlib import Path
 
-import mlx.core as mx
-from mlx_lm.generate import generate_step
-from mlx_lm.utils import load_model
+scope = {"__name__": "worker"}
 
-ask = json.loads(sys.argv[1])
-model, _ = load_model(Path(ask["modelPath"]))
-answers = []
-for prompt in ask["prompts"]:
+
+def bare(params):
+    import mlx.core as mx
+    from mlx_lm.generate import generate_step
+
     times = []
     started = time.perf_counter()
-    for _ in generate_step(mx.array(prompt), model, max_tokens=ask["generateTokens"], prefill_step_size=512):
+    for _ in generate_step(
+        mx.array(params["prompt"]), scope["_state"]["model"], max_tokens=params["generateTokens"], prefill_step_size=512
+    ):
         times.append((time.perf_counter() - started) * 1000)
-        if len(times) >= ask["generateTokens"]:
+        if len(times) >= params["generateTokens"]:
             break
-    answers.append(times)
-print(json.dumps(answers))
+    return times
+
+
+def requests(lines):
+    for line in lines:
+        request = json.loads(line)
+        if request["method"] != "bare":
+            yield line
+            continue
+        scope["_replies"].write(json.dumps({"id": request["id"], "result": bare(request["params"])}) + "\n")
+        scope["_replies"].flush()
+
+
+sys.stdin = requests(sys.stdin)
+with open(sys.argv[1], encoding="utf-8") as source:
+    exec(compile(source.read(), sys.argv[1], "exec"), scope)

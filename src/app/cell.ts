@@ -11,6 +11,8 @@ export interface CellRequest {
   readonly prompt: string;
   readonly iteration: number;
   readonly promptTokens: readonly number[];
+  /** For engines that take text only. */
+  readonly promptText?: string;
   readonly generateTokens: number;
   /** Predicted cost: a request that takes many times longer is hung. */
   readonly estimateMs: number;
@@ -108,6 +110,7 @@ async function runRequests(
     ask.onRequest(request);
     const generation = await session.generate({
       promptTokens: request.promptTokens,
+      ...(request.promptText === undefined ? {} : { promptText: request.promptText }),
       generateTokens: request.generateTokens,
       bannedTokens: ask.bannedTokens,
       topLogprobs: 0,

@@ -173,7 +173,11 @@ class Check {
     const original = await this.request(prompt, 1, TOP_LOGPROBS);
     const needles: Needle[] = [];
     for (const { place, at } of needlePlaces(prompt.length)) {
-      needles.push({ place, original, changed: await this.request(withNeedle(prompt, at), 1, TOP_LOGPROBS) });
+      needles.push({
+        place,
+        original,
+        changed: await this.request(this.ask.workload.canonical(withNeedle(prompt, at)), 1, TOP_LOGPROBS),
+      });
     }
     return truncationGate({ truncated: original.truncated, needles });
   }
@@ -211,9 +215,10 @@ class Check {
 
   private async request(promptTokens: readonly number[], generateTokens: number, topLogprobs = 0): Promise<Generation> {
     this.ask.signal.throwIfAborted();
-    const { bannedTokens } = this.ask;
+    const { bannedTokens, prepared, workload } = this.ask;
     const generation = await this.running.session.generate({
       promptTokens,
+      ...(prepared.engine.capabilities.tokenIds ? {} : { promptText: workload.promptText(promptTokens) }),
       generateTokens,
       bannedTokens,
       topLogprobs,

@@ -6,7 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AvailableEngine, Engine, EngineSession, EngineSettings } from '../core/engine.ts';
+import type { AvailableEngine, Engine, EngineProcess, EngineSession, EngineSettings } from '../core/engine.ts';
+import { AppError } from '../core/errors.ts';
 import type { Interference, Memory } from '../core/record.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { interference, readCpuSnapshot } from '../platform/cpu/interference.ts';
@@ -21,12 +22,14 @@ export interface PreparedEngine {
   readonly engine: Engine;
   readonly found: AvailableEngine;
   readonly modelPath: string;
+  /** Null for folders and served models. */
+  readonly modelSha256: string | null;
 }
 
 export interface RunningEngine {
   readonly session: EngineSession;
-  /** Root of the engine's process tree. */
-  readonly pid: number;
+  /** Root of the engine's process tree; null for a running server whose process cannot be told. */
+  readonly pid: number | null;
   /** From the start of the process to the model being ready, page cache warm. */
   readonly loadMs: number;
   readonly command: readonly string[];
@@ -38,11 +41,12 @@ export interface Machinery {
   /** Starts a fresh process and loads the model. */
   start(prepared: PreparedEngine, settings: EngineSettings, timeoutMs: number): Promise<RunningEngine>;
   warmPageCache(path: string): Promise<void>;
-  memory(pid: number): Promise<Memory>;
+  memory(pid: number | null): Promise<Memory>;
   cpu(pid: number | null): Promise<CpuSnapshot>;
   interference(before: CpuSnapshot, after: CpuSnapshot): Interference;
 }
 
+const UNKNOWN_MEMORY: Memory = { peakBytes: null, anonymousBytes: null, fileBackedBytes: null };
 /** A graceful stop that takes longer is ended by SIGKILL. */
 const STOP_GRACE_MS = 2_000;
 
@@ -50,47 +54,58 @@ export const realMachinery: Machinery = {
   nowMs: monotonicMs,
   start: startEngine,
   warmPageCache,
-  memory: readTreeMemory,
+  memory: async (pid) => (pid === null ? UNKNOWN_MEMORY : readTreeMemory(pid)),
   cpu: readCpuSnapshot,
   interference,
 };
 
 async function startEngine(
-  { engine, found, modelPath }: PreparedEngine,
+  { engine, found, modelPath, modelSha256 }: PreparedEngine,
   settings: EngineSettings,
   timeoutMs: number,
 ): Promise<RunningEngine> {
-  const request = {
-    engine: found,
-    modelPath,
-    settings,
-    port: await freePort(),
-    runId: `runoff-${randomBytes(8).toString('hex')}`,
-  };
-  const plan = engine.launchPlan(request);
   // An empty working folder: some engines prefer files that lie there, and some write logs.
-  const cwd = await mkdtemp(join(tmpdir(), 'runoff-engine-'));
-  const startedMs = monotonicMs();
-  const removeFolder = (): Promise<void> => rm(cwd, { recursive: true, force: true });
-  const process = await startProcess({ ...plan, cwd }).catch(async (error: unknown) => {
-    await removeFolder();
-    throw error;
-  });
-  const stop = async (): Promise<void> => {
-    await process.stop(STOP_GRACE_MS);
-    await removeFolder();
-  };
+  const workFolder = await mkdtemp(join(tmpdir(), 'runoff-engine-'));
+  const removeFolder = (): Promise<void> => rm(workFolder, { recursive: true, force: true });
   try {
-    const session = await engine.connect(process, request, timeoutMs);
-    return {
-      session,
-      pid: process.pid,
-      loadMs: monotonicMs() - startedMs,
-      command: [plan.command, ...plan.args],
-      stop,
+    const request = {
+      engine: found,
+      modelPath,
+      modelSha256,
+      workFolder,
+      settings,
+      port: await freePort(),
+      runId: `runoff-${randomBytes(8).toString('hex')}`,
     };
+    const plan = engine.launchPlan(request);
+    const startedMs = monotonicMs();
+    const process = plan === null ? ATTACHED : await startProcess({ ...plan, cwd: workFolder });
+    const stop = async (): Promise<void> => {
+      if (plan !== null) await process.stop(STOP_GRACE_MS);
+      await removeFolder();
+    };
+    try {
+      const session = await engine.connect(process, request, timeoutMs);
+      const pid = plan === null ? (session.info.serverPid ?? null) : process.pid;
+      const command = plan === null ? [] : [plan.command, ...plan.args];
+      return { session, pid, loadMs: monotonicMs() - startedMs, command, stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
   } catch (error) {
-    await stop();
+    await removeFolder();
     throw error;
   }
 }
+
+/** Stands for a server that we did not start: there is nothing to ask, to read or to stop. */
+const ATTACHED: EngineProcess & { stop(graceMs: number): Promise<void> } = {
+  pid: 0,
+  request: async () => {
+    throw new AppError('engine-protocol', 'a running server has no worker to ask');
+  },
+  stderrTail: () => '',
+  exited: new Promise(() => {}),
+  stop: async () => {},
+};

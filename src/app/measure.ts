@@ -227,16 +227,12 @@ class Measurement {
       settings: log.manifest.settings,
       startEstimateMs: action.startEstimateMs,
       deadlineMs: this.deadlineMs,
-      requests: requests.map((request) => ({
-        ...request,
-        promptTokens: workload.promptTokens({
-          block,
-          attempt,
-          prompt: request.prompt,
-          iteration: request.iteration,
-          kind: request.kind,
-        }),
-      })),
+      requests: requests.map((request) => {
+        const { prompt, iteration, kind } = request;
+        const promptTokens = workload.promptTokens({ block, attempt, prompt, iteration, kind });
+        const text = prepared.engine.capabilities.tokenIds ? {} : { promptText: workload.promptText(promptTokens) };
+        return { ...request, promptTokens, ...text };
+      }),
       elapsedMs: () => this.elapsedMs(),
       append: (event) => this.append(event),
       onRequest: (request) =>

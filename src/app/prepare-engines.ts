@@ -29,10 +29,11 @@ export interface FoundEngine {
 export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngine[]; facts: EngineFacts[] }> {
   const found: FoundEngine[] = [];
   const facts: EngineFacts[] = [];
-  for (const name of ask.engines) {
+  for (const spec of ask.engines) {
+    const { name, path } = parseEngineSpec(spec);
     const engine = await loadEngine(name);
     if (facts.some(({ id }) => id === engine.id)) throw new AppError('usage', `the engine ${engine.id} is given twice`);
-    const detection = await detectAndInstall(engine, ask);
+    const detection = await detectAndInstall(engine, hostFor(engine, path, ask), ask);
     facts.push(toFacts(engine, detection));
     if (detection.state === 'available') found.push({ engine, found: detection });
     else ask.ui.line(`${engine.id}: not available: ${factsReason(detection)}`);
@@ -40,8 +41,7 @@ export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngi
   return { found, facts };
 }
 
-async function detectAndInstall(engine: Engine, ask: EngineAsk): Promise<Detection> {
-  const host = hostFor(engine, ask);
+async function detectAndInstall(engine: Engine, host: EngineHost, ask: EngineAsk): Promise<Detection> {
   const first = await detect(engine, host);
   if (first.state !== 'installable' || engine.environment === null) return first;
   const megabytes = Math.round(first.downloadBytes / 1e6);
@@ -85,9 +85,10 @@ export async function lookAtEngines(
   ask: Pick<EngineAsk, 'engines' | 'enginePaths' | 'environments'>,
 ): Promise<EngineSighting[]> {
   const sightings: EngineSighting[] = [];
-  for (const name of ask.engines) {
+  for (const spec of ask.engines) {
+    const { name, path } = parseEngineSpec(spec);
     const engine = await loadEngine(name);
-    const detection = await detect(engine, hostFor(engine, ask));
+    const detection = await detect(engine, hostFor(engine, path, ask));
     const text =
       detection.state === 'available'
         ? detection.build.version
@@ -99,10 +100,24 @@ export async function lookAtEngines(
   return sightings;
 }
 
-function hostFor(engine: Engine, ask: Pick<EngineAsk, 'enginePaths' | 'environments'>): EngineHost {
-  const enginePath = ask.enginePaths.get(engine.id) ?? null;
-  if (enginePath !== null && !statSync(enginePath, { throwIfNoEntry: false })?.isFile()) {
-    throw new AppError('usage', `--engine-path ${engine.id}=${enginePath}: there is no such file`);
+/** `ID`, `ID=PATH`, `ID=URL`, or the path of an adapter file. */
+export function parseEngineSpec(spec: string): { name: string; path: string | null } {
+  const match = /^([a-z0-9-]+)=(.+)$/s.exec(spec);
+  return match === null ? { name: spec, path: null } : { name: match[1] ?? '', path: match[2] ?? '' };
+}
+
+export function isUrl(path: string): boolean {
+  return /^https?:\/\//i.test(path);
+}
+
+function hostFor(
+  engine: Engine,
+  given: string | null,
+  ask: Pick<EngineAsk, 'enginePaths' | 'environments'>,
+): EngineHost {
+  const enginePath = given ?? ask.enginePaths.get(engine.id) ?? null;
+  if (enginePath !== null && !isUrl(enginePath) && !statSync(enginePath, { throwIfNoEntry: false })?.isFile()) {
+    throw new AppError('usage', `${engine.id}=${enginePath}: there is no such file`);
   }
   return { enginePath, findOnPath, environments: ask.environments };
 }
@@ -124,8 +139,18 @@ function toFacts(engine: Engine, detection: Detection): EngineFacts {
     command: null,
   };
   if (available !== null) {
-    const { build, device, location, referenceBackend } = available;
-    return { ...base, state: 'available', reason: null, nextStep: null, build, device, location, referenceBackend };
+    const { build, device, location, referenceBackend, runningInstance = false } = available;
+    return {
+      ...base,
+      state: 'available',
+      reason: null,
+      nextStep: null,
+      build,
+      device,
+      location,
+      referenceBackend,
+      runningInstance,
+    };
   }
   const missing = {
     ...base,
@@ -134,6 +159,7 @@ function toFacts(engine: Engine, detection: Detection): EngineFacts {
     device: null,
     location: null,
     referenceBackend: null,
+    runningInstance: false,
   };
   if (detection.state === 'installable') {
     return { ...missing, reason: `${detection.what} is not installed`, nextStep: 'Run without --no-install.' };

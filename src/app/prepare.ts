@@ -21,7 +21,7 @@ import { GATE_CONTEXT_TOKENS, GATE_PROMPTS } from './check-engine.ts';
 import type { PreparedEngine } from './machinery.ts';
 import { DEFAULT_ENGINES, DEFAULT_MODEL, isStudyText, makePlan } from './plan.ts';
 import type { PlanFile } from './plan.ts';
-import { prepareEngines } from './prepare-engines.ts';
+import { isUrl, parseEngineSpec, prepareEngines } from './prepare-engines.ts';
 import type { FoundEngine } from './prepare-engines.ts';
 import { prepareMlx, prepareModel } from './prepare-model.ts';
 import type { ModelAsk, PreparedModel } from './prepare-model.ts';
@@ -95,7 +95,8 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
     countStudyTokens: async () => tokenizer.encode(await texts.study()).length,
   });
   const manifest = makeManifest(ask, plan, machine, model, formats);
-  const workload = await makeWorkload(plan, model, tokenizer, texts);
+  const takesText = formats.engines.some(({ engine }) => !engine.capabilities.tokenIds);
+  const workload = await makeWorkload(plan, model, tokenizer, texts, takesText);
   ui.done();
   const warnings = [...model.warnings, ...formats.warnings, ...(tokenizer.warning === null ? [] : [tokenizer.warning])];
   return {
@@ -115,15 +116,19 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   return {
     ...asked,
     ...(model === undefined || model.startsWith('pypi:') ? {} : { model: resolve(model) }),
-    ...(engines === undefined
-      ? {}
-      : { engines: engines.map((engine) => (isAdapterFile(engine) ? resolve(engine) : engine)) }),
+    ...(engines === undefined ? {} : { engines: engines.map(withAbsolutePath) }),
     ...(prompts === undefined
       ? {}
       : {
           prompts: prompts.map((prompt) => (typeof prompt === 'string' && isFile(prompt) ? resolve(prompt) : prompt)),
         }),
   };
+}
+
+function withAbsolutePath(spec: string): string {
+  const { name, path } = parseEngineSpec(spec);
+  if (path !== null) return isUrl(path) ? spec : `${name}=${resolve(path)}`;
+  return isAdapterFile(name) ? resolve(name) : name;
 }
 
 /** A mistyped path is told before anything is installed. */
@@ -164,12 +169,17 @@ async function prepareFormats(
   const result: Formats = { engines: [], facts: [...facts], models: [model.facts], warnings: [] };
   for (const item of found) {
     if (item.engine.modelFormat === 'gguf') {
-      result.engines.push({ ...item, modelPath: model.path });
+      result.engines.push({ ...item, modelPath: model.path, modelSha256: model.facts.sha256 });
+      continue;
+    }
+    if (item.engine.modelFormat === 'served') {
+      result.engines.push({ ...item, modelPath: model.path, modelSha256: null });
+      result.models.push(servedModel(item, model));
       continue;
     }
     try {
       const mlx = await prepareMlx(model, item.found.device, ask);
-      result.engines.push({ ...item, modelPath: mlx.path });
+      result.engines.push({ ...item, modelPath: mlx.path, modelSha256: null });
       result.models.push(mlx.facts);
       result.warnings.push(...mlx.warnings);
     } catch (error) {
@@ -189,6 +199,20 @@ async function prepareFormats(
   }
   if (result.engines.length === 0) throw noEngine(result.facts);
   return result;
+}
+
+/** What a server says that it serves: its files cannot be read, so nothing about its weights is proven. */
+function servedModel({ found }: FoundEngine, { facts }: PreparedModel): ModelFacts {
+  return {
+    ...facts,
+    path: found.location,
+    format: 'served',
+    sha256: null,
+    fingerprint: null,
+    bitsPerWeight: null,
+    quantisation: 'unknown',
+    derivedBy: null,
+  };
 }
 
 function makeManifest(ask: PrepareAsk, plan: Plan, machine: Machine, model: PreparedModel, formats: Formats): Manifest {
@@ -238,6 +262,7 @@ async function makeWorkload(
   model: PreparedModel,
   tokenizer: ModelTokenizer,
   texts: PromptTexts,
+  takesText: boolean,
 ): Promise<Workload> {
   const bodyTexts: Record<string, string> = {};
   for (const prompt of plan.prompts) if (!isStudyText(prompt)) bodyTexts[prompt.name] = await texts.file(prompt.source);
@@ -252,6 +277,7 @@ async function makeWorkload(
     nonceTokens: nonceTokens(tokenizer, model.gguf.endTokenIds),
     addBos: model.gguf.addBos,
     bosToken: model.gguf.bosTokenId,
+    ...(takesText ? { tokenizerDecode: (tokens: readonly number[]) => tokenizer.decode([...tokens]) } : {}),
   });
 }
 

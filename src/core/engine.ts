@@ -4,8 +4,10 @@
  * An adapter owns: finding its engine, the command line, the request and the reading of the answer.
  * It never owns: warm-up, order, repetition, timing rules, spawning, stopping, memory. No engine gets private rules.
  */
+import type { ShippingFacts } from './shipping-facts.ts';
 
-export type ModelFormat = 'gguf' | 'mlx';
+/** `served`: a running server has its own copy of the model, which nobody can read from outside. */
+export type ModelFormat = 'gguf' | 'mlx' | 'served';
 
 /** Effective or asked settings. Every engine reports what it really used; a difference is shown in every report. */
 export interface EngineSettings {
@@ -44,6 +46,8 @@ export interface AvailableEngine {
   readonly variant: string | null;
   /** Set when this backend exists for correctness, not speed (MLX on a Linux CPU): measured briefly, never ranked. */
   readonly referenceBackend: string | null;
+  /** Set when we measure a server that runs already and cannot be restarted: every verdict is of this instance only. */
+  readonly runningInstance?: boolean;
 }
 
 export type Detection =
@@ -52,7 +56,7 @@ export type Detection =
   | { readonly state: 'unavailable'; readonly reason: string; readonly nextStep: string };
 
 export interface Capabilities {
-  /** Prompts go in as token ids. */
+  /** Prompts go in as token ids; false: as text that the model's tokenizer turns into exactly these ids. */
   readonly tokenIds: boolean;
   /** The engine reports its own prefill and decode times. */
   readonly engineTimings: boolean;
@@ -69,6 +73,10 @@ export interface LaunchRequest {
   readonly engine: AvailableEngine;
   /** Absolute path of the model file or folder, in the format the engine declares. */
   readonly modelPath: string;
+  /** SHA-256 of a model that is one file; null for folders and served models. */
+  readonly modelSha256: string | null;
+  /** Empty folder, the engine's working folder, removed after its stop. */
+  readonly workFolder: string;
   readonly settings: EngineSettings;
   /** Unused TCP port on 127.0.0.1, for engines that serve HTTP. */
   readonly port: number;
@@ -114,10 +122,14 @@ export interface LoadedInfo {
   readonly engineLoadMs: number | null;
   /** e.g. `f32 scales`, `int8 activations`: named in every report. */
   readonly numericMode: string;
+  /** Process of a server that was running already, for its memory and CPU; null when it cannot be told. */
+  readonly serverPid?: number | null;
 }
 
 export interface GenerateRequest {
   readonly promptTokens: readonly number[];
+  /** For engines without `tokenIds`: the text whose encoding is `promptTokens` (a BOS is not in it). */
+  readonly promptText?: string;
   readonly generateTokens: number;
   /** Every end-of-generation token: masked, so that no engine stops early. */
   readonly bannedTokens: readonly number[];
@@ -192,10 +204,12 @@ export interface Engine {
   readonly capabilities: Capabilities;
   /** Managed environment that provides it, when the user has none. */
   readonly environment: string | null;
+  /** What it takes to ship it. An adapter of a user's own need not say. */
+  readonly shipping?: ShippingFacts;
   /** Looks, never installs; answers within seconds. */
   detect(host: EngineHost): Promise<Detection>;
-  /** Pure: the same request gives the same command. */
-  launchPlan(request: LaunchRequest): LaunchPlan;
+  /** Pure: the same request gives the same command. Null: nothing is started, `connect` talks to a running server. */
+  launchPlan(request: LaunchRequest): LaunchPlan | null;
   /** Waits until the model is loaded and the identity is proven. Rejects with `engine-launch-failed`. */
   connect(process: EngineProcess, request: LaunchRequest, timeoutMs: number): Promise<EngineSession>;
 }

@@ -66,11 +66,13 @@ export const engineFactsSchema = z.object({
   state: z.enum(['available', 'unavailable']),
   reason: SHORT_TEXT.nullable(),
   nextStep: SHORT_TEXT.nullable(),
-  modelFormat: z.enum(['gguf', 'mlx']),
+  modelFormat: z.enum(['gguf', 'mlx', 'served']),
   build: buildSchema.nullable(),
   device: SHORT_TEXT.nullable(),
   location: SHORT_TEXT.nullable(),
   referenceBackend: SHORT_TEXT.nullable(),
+  /** A server that was running already and cannot be restarted: the verdict is of this instance only. */
+  runningInstance: z.boolean(),
   numericMode: SHORT_TEXT.nullable(),
   /** Settings that the engine reported after loading. */
   settings: settingsSchema.partial().nullable(),
@@ -80,7 +82,7 @@ export const engineFactsSchema = z.object({
 export const modelFactsSchema = z.object({
   name: SHORT_TEXT,
   path: SHORT_TEXT,
-  format: z.enum(['gguf', 'mlx']),
+  format: z.enum(['gguf', 'mlx', 'served']),
   sha256: SHORT_TEXT.nullable(),
   fileBytes: COUNT,
   /** Hash over the dequantised values of every tensor: equal fingerprints are equal weights. */

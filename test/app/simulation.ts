@@ -155,7 +155,7 @@ function prepare(engine: SimulatedEngine): PreparedEngine {
     variant: null,
     referenceBackend: engine.referenceBackend ?? null,
   };
-  return { engine: stubEngine(engine.id), found, modelPath: '/models/model.gguf' };
+  return { engine: stubEngine(engine.id), found, modelPath: '/models/model.gguf', modelSha256: null };
 }
 
 /** Core never calls an adapter: the machinery starts it. */

@@ -24,6 +24,7 @@ export function engineFacts(id: string, changes: Partial<EngineFacts> = {}): Eng
     device: 'cpu',
     location: '/bin/x',
     referenceBackend: null,
+    runningInstance: false,
     numericMode: 'int8 activations',
     settings: { ...SETTINGS },
     command: null,

@@ -8,6 +8,7 @@ import type {
   EngineProcess,
   EngineSettings,
   EnvironmentLocator,
+  LaunchPlan,
   LaunchRequest,
   WorkerRequest,
 } from '../../src/core/engine.ts';
@@ -41,6 +42,13 @@ const SHELLS = /(^|[\\/])(sh|bash|zsh|cmd|cmd\.exe|powershell(\.exe)?|env)$/;
 
 type Inspection = Awaited<ReturnType<EnvironmentLocator['inspect']>>;
 
+/** The plan of an engine that starts something. */
+export function planOf(engine: Engine, request: LaunchRequest): LaunchPlan {
+  const plan = engine.launchPlan(request);
+  if (plan === null) throw new TypeError(`${engine.id} starts nothing`);
+  return plan;
+}
+
 export interface EngineCase {
   readonly engine: Engine;
   /** The managed environment when it is there. */
@@ -61,6 +69,8 @@ export function launchRequest(engine: AvailableEngine, changes: Partial<LaunchRe
   return {
     engine,
     modelPath: '/models/model.gguf',
+    modelSha256: 'a'.repeat(64),
+    workFolder: '/tmp/runoff-engine-test',
     settings: SETTINGS,
     port: 43_210,
     runId: 'runoff-0123456789abcdef',
@@ -151,7 +161,7 @@ function describeLaunch(options: EngineCase): void {
 
   test('no shell is involved: the command is a path, and the model path arrives whole', async () => {
     for (const found of await allVariants(options)) {
-      const { command, args } = engine.launchPlan(launchRequest(found, { modelPath: HOSTILE_PATH }));
+      const { command, args } = planOf(engine, launchRequest(found, { modelPath: HOSTILE_PATH }));
       expect(isAbsolute(command)).toBe(true);
       expect(command).not.toMatch(SHELLS);
       const carrying = args.filter((argument) => argument.includes('é.gguf'));
@@ -164,7 +174,7 @@ function describeLaunch(options: EngineCase): void {
 
   test('it listens on loopback only, under the port and the name that it was given', async () => {
     for (const found of await allVariants(options)) {
-      const { args, channel } = engine.launchPlan(launchRequest(found));
+      const { args, channel } = planOf(engine, launchRequest(found));
       const text = args.join(' ');
       expect(text).not.toMatch(/0\.0\.0\.0|::|\blocalhost\b/);
       if (channel === 'http') {
@@ -176,7 +186,7 @@ function describeLaunch(options: EngineCase): void {
 
   test('no environment variable passes a setting that the plan does not show', async () => {
     for (const found of await allVariants(options)) {
-      for (const name of Object.keys(engine.launchPlan(launchRequest(found)).env))
+      for (const name of Object.keys(planOf(engine, launchRequest(found)).env))
         expect(name).toMatch(/^[A-Z][A-Z0-9_]*$/);
     }
   });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { AvailableEngine } from '../../src/core/engine.ts';
 import { engine } from '../../src/engines/llama-cpp.ts';
-import { codeOf, describeEngine, fakeProcess, hostWith, launchRequest, SETTINGS } from './describe-engine.ts';
+import { codeOf, describeEngine, fakeProcess, hostWith, launchRequest, planOf, SETTINGS } from './describe-engine.ts';
 import { recordedWorker } from './recorded.ts';
 
 const READY = {
@@ -27,7 +27,7 @@ async function connect(load: Record<string, unknown>, settings = SETTINGS) {
 }
 
 test('the launch plan', async () => {
-  const { command, args, ...plan } = engine.launchPlan(launchRequest(await found()));
+  const { command, args, ...plan } = planOf(engine, launchRequest(await found()));
   expect(command).toBe(process.execPath);
   expect({ ...plan, args: args.map((argument) => argument.replace(/^.*\/src\//, 'src/')) }).toMatchInlineSnapshot(`
     {

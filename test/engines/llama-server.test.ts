@@ -14,7 +14,7 @@ import type { StartedProcess } from '../../src/platform/process/start-process.ts
 import { installFakeServer } from '../fixtures/llama-server/fake-server.ts';
 import type { FakeServer } from '../fixtures/llama-server/fake-server.ts';
 import { tinyModel } from '../fixtures/model/tiny-model.ts';
-import { describeEngine, hostWith, launchRequest, SETTINGS } from './describe-engine.ts';
+import { describeEngine, hostWith, launchRequest, planOf, SETTINGS } from './describe-engine.ts';
 import { recordedText } from './recorded.ts';
 
 const READY = {
@@ -42,8 +42,8 @@ const ASK: GenerateRequest = {
 describeEngine({ engine, ready: READY, variants: [BINARY], refused: ['kvType'] });
 
 describe('launch plans', () => {
-  const planOf = (found: AvailableEngine, settings: Partial<EngineSettings> = {}): string => {
-    const { command, args } = engine.launchPlan(launchRequest(found, { settings: { ...SETTINGS, ...settings } }));
+  const commandLine = (found: AvailableEngine, settings: Partial<EngineSettings> = {}): string => {
+    const { command, args } = planOf(engine, launchRequest(found, { settings: { ...SETTINGS, ...settings } }));
     return [command, ...args]
       .join(' ')
       .replaceAll(' --', '\n--')
@@ -51,7 +51,7 @@ describe('launch plans', () => {
   };
 
   test('a binary on the CPU', () => {
-    expect(planOf(BINARY)).toMatchInlineSnapshot(`
+    expect(commandLine(BINARY)).toMatchInlineSnapshot(`
       "/opt/llama.cpp/llama-server
       --model /models/model.gguf
       --alias runoff-0123456789abcdef
@@ -74,7 +74,8 @@ describe('launch plans', () => {
   });
 
   test('a binary with GPU, without memory mapping', () => {
-    expect(planOf(BINARY, { gpu: 'auto', mmap: false, flashAttention: false, kvType: 'q8_0' })).toMatchInlineSnapshot(`
+    expect(commandLine(BINARY, { gpu: 'auto', mmap: false, flashAttention: false, kvType: 'q8_0' }))
+      .toMatchInlineSnapshot(`
       "/opt/llama.cpp/llama-server
       --model /models/model.gguf
       --alias runoff-0123456789abcdef
@@ -96,7 +97,7 @@ describe('launch plans', () => {
   });
 
   test('the server of the wheel', async () => {
-    expect(planOf((await engine.detect(hostWith(READY))) as AvailableEngine)).toMatchInlineSnapshot(
+    expect(commandLine((await engine.detect(hostWith(READY))) as AvailableEngine)).toMatchInlineSnapshot(
       `"/cache/environments/xllamacpp/bin/python -I src/engines/workers/xllamacpp-server.py {"modelPath":"/models/model.gguf","settings":{"threads":4,"contextTokens":1024,"batchTokens":512,"microBatchTokens":512,"kvType":"f16","flashAttention":true,"mmap":true,"gpu":"off"},"port":43210,"runId":"runoff-0123456789abcdef"}"`,
     );
   });
@@ -304,7 +305,7 @@ describe('over HTTP with a program that behaves as the server does', () => {
   ): Promise<EngineSession> {
     const location = await installFakeServer(folder, behaviour);
     const request = launchRequest({ ...BINARY, location }, { modelPath, port: await freePort(), ...changes });
-    started = await startProcess(engine.launchPlan(request));
+    started = await startProcess(planOf(engine, request));
     return engine.connect(started, request, timeoutMs);
   }
 

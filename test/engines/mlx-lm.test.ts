@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { AvailableEngine } from '../../src/core/engine.ts';
 import { engine } from '../../src/engines/mlx-lm.ts';
-import { describeEngine, fakeProcess, hostWith, launchRequest } from './describe-engine.ts';
+import { describeEngine, fakeProcess, hostWith, launchRequest, planOf } from './describe-engine.ts';
 import { recordedWorker } from './recorded.ts';
 
 const LINUX = {
@@ -24,7 +24,7 @@ test('the CPU package is a reference backend, the Mac one is ranked', async () =
 });
 
 test('the launch plan', async () => {
-  const { args, ...plan } = engine.launchPlan(launchRequest((await engine.detect(hostWith(LINUX))) as AvailableEngine));
+  const { args, ...plan } = planOf(engine, launchRequest((await engine.detect(hostWith(LINUX))) as AvailableEngine));
   expect({ ...plan, args: args.map((argument) => argument.replace(/^.*\/src\//, 'src/')) }).toMatchInlineSnapshot(`
     {
       "args": [

@@ -28,6 +28,7 @@ export function listCaveats(input: CaveatsInput): string[] {
     ...mix.caveats,
     ...scopeCaveats(input.manifest),
     ...work.reductions,
+    ...runningInstances(measured),
     ...absentEngines(input),
     ...looksCaveat(input),
     ...(input.noise.reason === null ? [] : [sentence(`The run is NOISY: ${input.noise.reason}`)]),
@@ -56,6 +57,16 @@ function scopeCaveats({ models }: Manifest): string[] {
   if (model.derivedBy !== null)
     caveats.push(sentence(`${model.name} was ${model.derivedBy}; its answers differ from the original's`));
   return caveats;
+}
+
+/** A server with its own history, cache and load cannot be started anew for every block. */
+function runningInstances(measured: readonly EngineFacts[]): string[] {
+  const running = measured.filter(({ runningInstance }) => runningInstance).map(({ id }) => id);
+  return running.length === 0
+    ? []
+    : [
+        `${joinWords(running)}: this running instance only. It was not restarted between blocks, so its state is part of the result.`,
+      ];
 }
 
 function absentEngines({ facts, measured }: CaveatsInput): string[] {

@@ -29,6 +29,8 @@ export interface WorkloadInput {
   readonly nonceTokens: readonly number[];
   readonly addBos: boolean;
   readonly bosToken: number | null;
+  /** Set when an engine of the run takes text only: every prompt is then the tokenizer's own encoding of its text. */
+  readonly tokenizerDecode?: (tokens: readonly number[]) => string;
 }
 
 export interface PromptKey {
@@ -44,6 +46,10 @@ export interface PromptKey {
 export interface Workload {
   /** Token ids of one request: [BOS] nonce body. The same for every engine, and for every run with this seed. */
   promptTokens(key: PromptKey): number[];
+  /** The nearest prompt of the same length that is the tokenizer's own encoding of its text; itself where no engine takes text. */
+  canonical(tokens: readonly number[]): number[];
+  /** Text of a canonical prompt, without its BOS. */
+  promptText(tokens: readonly number[]): string;
 }
 
 /**
@@ -66,7 +72,9 @@ export function buildPrompts(input: WorkloadInput): Workload {
       `the tokenizer offers ${nonces.length} tokens for nonces, at least 2 are needed`,
     );
   for (const prompt of prompts) checkRoom(prompt, bos.length);
+  const texts = textForms(input, bos, usable);
   return {
+    ...texts,
     promptTokens: (key) => {
       const prompt = prompts.find(({ name }) => name === key.prompt);
       assert(prompt !== undefined, `"${key.prompt}" is one of the prompts`);
@@ -75,7 +83,43 @@ export function buildPrompts(input: WorkloadInput): Workload {
       // Counted within prompts of the same nonce length: the short ones have the smallest space.
       const peers = prompts.filter((other) => nonceLength(other) === nonceLength(prompt));
       const nonce = drawNonce(nonces, requestIndex(key, peers.indexOf(prompt), peers.length), length);
-      return [...bos, ...nonce, ...repeatTo(bodies.get(prompt.name) ?? [], room - length)];
+      return texts.canonical([...bos, ...nonce, ...repeatTo(bodies.get(prompt.name) ?? [], room - length)]);
+    },
+  };
+}
+
+/** Rounds of decoding, encoding and mending the length; two or three are usual. */
+const SETTLE_ROUNDS = 24;
+
+/**
+ * Text engines tokenise for themselves, and not every row of ids is what a tokenizer makes of its text: words that meet
+ * at a seam become one token. So each prompt is encoded again until it is its own encoding with exactly its length;
+ * then ids and text are the same work, and the server's own count proves it.
+ */
+function textForms(
+  input: WorkloadInput,
+  bos: readonly number[],
+  usable: (token: number) => boolean,
+): Pick<Workload, 'canonical' | 'promptText'> {
+  const { tokenizerDecode: decode, tokenizerEncode: encode } = input;
+  if (decode === undefined) return { canonical: (tokens) => [...tokens], promptText: () => '' };
+  const filler = encode(` ${input.bodyText}`).filter(usable);
+  return {
+    promptText: (tokens) => decode(tokens.slice(bos.length)),
+    canonical: (tokens) => {
+      const length = tokens.length - bos.length;
+      let wanted = tokens.slice(bos.length);
+      for (let round = 0; round < SETTLE_ROUNDS; round++) {
+        const again = encode(decode(wanted));
+        if (again.length === length && again.every((token, index) => token === wanted[index]))
+          return [...bos, ...again];
+        // Another continuation in every round: the same one may meet the end in the same way for ever.
+        const more = repeatTo(filler.slice(round % filler.length), Math.max(0, length - again.length));
+        wanted = [...again, ...more].slice(0, length);
+      }
+      throw new AppError('plan-invalid', `no text has exactly ${length} tokens in this model's tokenizer`, {
+        hint: 'Engines that take text cannot be compared at this length: try one token more or less.',
+      });
     },
   };
 }
