@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { buildPrompts } from '../../src/core/workload/build-prompts.ts';
+import { buildPrompts } from '../../../src/core/workload/build-prompts.ts';
 
 /** A tokenizer of pairs: two letters that follow each other become one token, like words that meet at a seam. */
 const LETTERS = 'abcdefghij ';
