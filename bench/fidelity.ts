@@ -19,21 +19,23 @@ import { stopAll } from '../src/platform/process/start-process.ts';
 const PREFILL_TOKENS = 512;
 const GENERATE_TOKENS = 64;
 /** Processes, and pairs of requests (one through, one bare) in each. */
-const ROUNDS = Number(process.env['ROUNDS'] ?? 10);
-const PAIRS = Number(process.env['PAIRS'] ?? 4);
-/** MLX on a CPU needs a minute a request. */
-const ROUNDS_REFERENCE = Number(process.env['ROUNDS_REFERENCE'] ?? 2);
-const PAIRS_REFERENCE = 3;
-/** A full-shape warm-up would double that. */
-const WARMUP_REFERENCE_TOKENS = 32;
+const ROUNDS = Number(process.env['ROUNDS'] ?? 12);
+const PAIRS = Number(process.env['PAIRS'] ?? 10);
+/**
+ * MLX on a CPU needs a minute for 512 tokens, and a spread of some percent per request: its decode is measured after
+ * short prompts, so that there can be pairs enough for both.
+ */
+const REFERENCE = { prefillPairs: 4, decodePairs: Number(process.env['DECODE_PAIRS'] ?? 14), decodeAfterTokens: 32 };
+/** Room in the counter of nonces; with 14 pairs a process none repeats. */
+const ITERATIONS_MAX = 14;
 const LOAD_TIMEOUT_MS = 120_000;
 const REQUEST_TIMEOUT_MS = 600_000;
 
 interface Rates {
-  readonly prefillMs: number;
-  readonly decodeMs: number;
+  readonly prefillMs: number | null;
+  readonly decodeMs: number | null;
   /** Median interval: what the harness adds to every token, without the machine's stalls. */
-  readonly decodeP50Ms: number;
+  readonly decodeP50Ms: number | null;
 }
 
 /** One started engine with both ways to ask it; times are ms since the request, one a token. */
@@ -46,7 +48,17 @@ interface Arms {
 interface Pair {
   readonly through: Rates;
   readonly bare: Rates;
+  /** Of one core, in our own process, while the engine generated for us. */
+  readonly cpuShare: number;
 }
+
+/** What a pair is asked, and which of its rates count. */
+interface Shape {
+  readonly promptTokens: number;
+  readonly generateTokens: number;
+}
+
+const FULL: Shape = { promptTokens: PREFILL_TOKENS, generateTokens: GENERATE_TOKENS };
 
 const script = (name: string): string => fileURLToPath(new URL(`./bare/${name}`, import.meta.url));
 
@@ -74,46 +86,55 @@ export async function fidelity(): Promise<void> {
 
 async function compare(engine: PreparedEngine, prepared: PreparedRun): Promise<void> {
   const reference = engine.found.referenceBackend !== null;
+  const processes = reference
+    ? [
+        [
+          ...repeat({ ...FULL, generateTokens: 3 }, REFERENCE.prefillPairs),
+          ...repeat({ ...FULL, promptTokens: REFERENCE.decodeAfterTokens }, REFERENCE.decodePairs),
+        ],
+      ]
+    : repeat(repeat(FULL, PAIRS), ROUNDS);
   const pairs: Pair[] = [];
-  const cpuShares: number[] = [];
-  for (let round = 0; round < (reference ? ROUNDS_REFERENCE : ROUNDS); round++) {
+  for (const [round, shapes] of processes.entries()) {
     await realMachinery.warmPageCache(engine.modelPath);
     const arms = await startBoth(engine, prepared);
-    const warmup = askFor(prepared, round, 0);
-    await arms.through(
-      reference ? { ...warmup, promptTokens: warmup.promptTokens.slice(0, WARMUP_REFERENCE_TOKENS) } : warmup,
-    );
-    for (let index = 0; index < (reference ? PAIRS_REFERENCE : PAIRS); index++) {
-      const { pair, cpuShare } = await measurePair(arms, askFor(prepared, round, index + 1));
-      pairs.push(pair);
-      cpuShares.push(cpuShare);
+    await arms.through(askFor(prepared, round, 0, reference ? { promptTokens: 32, generateTokens: 8 } : FULL));
+    for (const [index, shape] of shapes.entries()) {
+      const ask = askFor(prepared, round, (index % ITERATIONS_MAX) + 1, shape);
+      pairs.push(await measurePair(arms, ask));
+      if (reference || index === shapes.length - 1)
+        console.error(
+          `  ${engine.engine.id} process ${round + 1}: prefill ${ratio(pairs, 'prefillMs')}, decode ${ratio(pairs, 'decodeMs')} so far`,
+        );
     }
     await arms.stop();
-    console.error(
-      `  ${engine.engine.id} process ${round + 1}: prefill ${ratio(pairs, 'prefillMs')}, decode ${ratio(pairs, 'decodeMs')} so far`,
-    );
   }
-  const cpu = `${(100 * mean(cpuShares)).toFixed(2)}% of a core`;
+  const cpu = `${(100 * mean(pairs.map(({ cpuShare }) => cpuShare))).toFixed(2)}% of a core`;
   const cells = (['prefillMs', 'decodeMs', 'decodeP50Ms'] as const).map((rate) => ratio(pairs, rate).padEnd(30));
   console.log(`${engine.engine.id.padEnd(14)} ${String(pairs.length).padStart(5)}  ${cells.join(' ')} ${cpu}`);
 }
 
-async function measurePair(arms: Arms, ask: GenerateRequest): Promise<{ pair: Pair; cpuShare: number }> {
-  const throughFirst = Math.random() < 0.5;
-  const early = throughFirst ? null : ratesOf(await arms.bare(ask));
-  const before = process.cpuUsage();
-  const startedMs = performance.now();
-  const through = ratesOf(await arms.through(ask));
-  const { user, system } = process.cpuUsage(before);
-  const cpuShare = (user + system) / 1_000 / (performance.now() - startedMs);
-  return { pair: { through, bare: early ?? ratesOf(await arms.bare(ask)) }, cpuShare };
+function repeat<T>(item: T, count: number): T[] {
+  return Array.from({ length: count }, () => item);
 }
 
-function askFor(prepared: PreparedRun, round: number, iteration: number): GenerateRequest {
+async function measurePair(arms: Arms, ask: GenerateRequest): Promise<Pair> {
+  const throughFirst = Math.random() < 0.5;
+  const early = throughFirst ? null : ratesOf(await arms.bare(ask), ask);
+  const before = process.cpuUsage();
+  const startedMs = performance.now();
+  const through = ratesOf(await arms.through(ask), ask);
+  const { user, system } = process.cpuUsage(before);
+  const cpuShare = (user + system) / 1_000 / (performance.now() - startedMs);
+  return { through, bare: early ?? ratesOf(await arms.bare(ask), ask), cpuShare };
+}
+
+function askFor(prepared: PreparedRun, round: number, iteration: number, shape: Shape): GenerateRequest {
   const prompt = `${PREFILL_TOKENS}-tokens`;
+  const tokens = prepared.workload.promptTokens({ block: round, prompt, iteration, kind: 'measured' });
   return {
-    promptTokens: prepared.workload.promptTokens({ block: round, prompt, iteration, kind: 'measured' }),
-    generateTokens: GENERATE_TOKENS,
+    promptTokens: tokens.slice(0, shape.promptTokens),
+    generateTokens: shape.generateTokens,
     bannedTokens: prepared.bannedTokens,
     topLogprobs: 0,
     timeoutMs: REQUEST_TIMEOUT_MS,
@@ -163,18 +184,23 @@ function withBareLoop(id: string, plan: LaunchPlan | null): LaunchPlan | null {
   }
 }
 
-/** Decode from the second token on: the first belongs to prefill, the second is often late. */
-function ratesOf(times: readonly number[]): Rates {
-  if (times.length !== GENERATE_TOKENS) throw new TypeError(`${times.length} tokens instead of ${GENERATE_TOKENS}`);
+/** Decode from the second token on: the first belongs to prefill, the second is often late. A rate that the shape is too short for is null. */
+function ratesOf(times: readonly number[], { promptTokens, generateTokens }: GenerateRequest): Rates {
+  if (times.length !== generateTokens) throw new TypeError(`${times.length} tokens instead of ${generateTokens}`);
+  const decodes = generateTokens === GENERATE_TOKENS;
   return {
-    prefillMs: times[0] ?? 0,
-    decodeMs: ((times.at(-1) ?? 0) - (times[1] ?? 0)) / (times.length - 2),
-    decodeP50Ms: median(times.slice(2).map((at, index) => at - (times[index + 1] ?? 0))),
+    prefillMs: promptTokens.length === PREFILL_TOKENS ? (times[0] ?? 0) : null,
+    decodeMs: decodes ? ((times.at(-1) ?? 0) - (times[1] ?? 0)) / (times.length - 2) : null,
+    decodeP50Ms: decodes ? median(times.slice(2).map((at, index) => at - (times[index + 1] ?? 0))) : null,
   };
 }
 
 function ratio(pairs: readonly Pair[], rate: keyof Rates): string {
-  const logs = pairs.map(({ through, bare }) => Math.log(through[rate] / bare[rate]));
+  const logs = pairs.flatMap(({ through, bare }) => {
+    const [a, b] = [through[rate], bare[rate]];
+    return a === null || b === null ? [] : [Math.log(a / b)];
+  });
+  if (logs.length < 2) return '-';
   const center = mean(logs);
   const half = (tQuantile(0.975, logs.length - 1) * sampleStandardDeviation(logs)) / Math.sqrt(logs.length);
   return `${Math.exp(center).toFixed(3)} (${Math.exp(center - half).toFixed(3)}-${Math.exp(center + half).toFixed(3)})`;

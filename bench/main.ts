@@ -1,7 +1,9 @@
 /** `npm run bench -- NAME`: benches print a table with ratios against a named peer, measured in one run. */
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   fidelity: async () => (await import('./fidelity.ts')).fidelity(),
+  inspect: async () => (await import('./inspect.ts')).inspect(),
   repack: async () => (await import('./repack.ts')).repack(),
+  statistics: async () => (await import('./statistics.ts')).statistics(),
   startup: async () => (await import('./startup.ts')).startup(),
 };
 

@@ -8,6 +8,10 @@ export const EXIT = {
   usage: 2,
   /** The comparison is void: an engine did not do the same work. The record says why. */
   voided: 3,
+  /** `runoff compare --fail-if-slower`: an engine is slower by more than the limit, shown by its whole interval. */
+  slower: 4,
+  /** `runoff doctor` predicts a problem: a run would fail or mislead. */
+  trouble: 5,
   /** A bug in runoff. */
   internal: 70,
   /** Ctrl-C or SIGTERM: the record is valid and can be resumed. */

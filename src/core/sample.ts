@@ -2,6 +2,7 @@
 import { quantileSorted } from 'simple-statistics';
 import { assert } from './assert.ts';
 import type { Generation } from './engine.ts';
+import { generatedCount } from './generated-count.ts';
 import type { Sample } from './record.ts';
 
 /** How many greedy tokens are kept for the agreement between engines. */
@@ -17,6 +18,7 @@ export type SamplePlace = Pick<Sample, 'engine' | 'block' | 'attempt' | 'kind' |
 export function toSample(place: SamplePlace, generation: Generation): Sample {
   const { eventMs, eventTokenCounts, tokens, engineTimings } = generation;
   assert(eventMs.length === eventTokenCounts.length, 'one time per event');
+  const generated = generatedCount(generation);
   const intervals = tokenIntervals(generation);
   const sorted = intervals.toSorted((a, b) => a - b);
   const at = (share: number): number | null => (sorted.length === 0 ? null : quantileSorted(sorted, share));
@@ -24,7 +26,7 @@ export function toSample(place: SamplePlace, generation: Generation): Sample {
     type: 'sample',
     ...place,
     promptTokens: generation.promptTokenCount,
-    generatedTokens: tokens.length,
+    generatedTokens: generated,
     ttftMs: eventMs[0] ?? 0,
     totalMs: eventMs.at(-1) ?? 0,
     tpotMs: intervals.length === 0 ? null : intervals.reduce((sum, ms) => sum + ms, 0) / intervals.length,
@@ -34,7 +36,7 @@ export function toSample(place: SamplePlace, generation: Generation): Sample {
     enginePrefillMs: engineTimings?.prefillMs ?? null,
     engineDecodeMs: engineTimings?.decodeMs ?? null,
     engineDecodeIntervalCount: engineTimings?.decodeIntervalCount ?? null,
-    eventsPerToken: tokens.length === 0 ? 0 : eventMs.length / tokens.length,
+    eventsPerToken: generated === 0 ? 0 : eventMs.length / generated,
     cachedTokens: generation.cachedTokenCount,
     firstTokens: tokens.slice(0, FIRST_TOKENS),
   };

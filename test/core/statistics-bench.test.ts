@@ -3,95 +3,27 @@
  * margin, rank check) keep its promises under machine noise? docs/METHODOLOGY.md quotes the large ones.
  */
 import { describe, expect, test } from 'vitest';
-import { blockOrder } from '../../src/core/protocol/block-order.ts';
+import { REGIMES } from '../../bench/statistics/regimes.ts';
+import type { Regime } from '../../bench/statistics/regimes.ts';
+import { covers, judge, measure, regimeOf, simulate as simulateRuns } from '../../bench/statistics/simulate.ts';
+import type { Engines } from '../../bench/statistics/simulate.ts';
 import { createRandom, normal } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
 import type { Comparison } from '../../src/core/record.ts';
-import { median, standardDeviation } from '../../src/core/stats/describe.ts';
-import { compareFamily, isResolved } from '../../src/core/verdict/compare-family.ts';
-import { registerLooks } from '../../src/core/verdict/looks.ts';
+import { standardDeviation } from '../../src/core/stats/describe.ts';
 
-/** Log-slowdown of one cell (position counts cells over the run), and of one request in it. */
-interface Regime {
-  readonly cell: (position: number) => number;
-  readonly request: () => number;
-}
-
-type MakeRegime = (random: Random) => Regime;
-
-const REGIMES: Readonly<Record<string, MakeRegime>> = {
-  quiet: (random) => ({ cell: () => 0.01 * normal(random), request: () => 0.01 * normal(random) }),
-  // Drift with memory: neighbours in time are alike, correlation 0.8 from cell to cell.
-  drift: (random) => {
-    let level = 0;
-    return {
-      cell: () => {
-        level = 0.8 * level + 0.03 * normal(random);
-        return level + 0.01 * normal(random);
-      },
-      request: () => 0.01 * normal(random),
-    };
-  },
-  // One request in five stalls, by 15% on average.
-  skewed: (random) => ({
-    cell: () => 0.01 * normal(random),
-    request: () => (random.next() < 0.2 ? -0.15 * Math.log(1 - random.next()) : 0),
-  }),
-  // The machine heats up and slows by 20% over the first dozen cells.
-  thermal: (random) => ({
-    cell: (position) => 0.2 * (1 - Math.exp(-position / 12)) + 0.01 * normal(random),
-    request: () => 0.01 * normal(random),
-  }),
-};
-
-const ITERATIONS = 3;
-
-/** ln times by engine and block, measured in the protocol's order. */
-function measure(
-  regime: Regime,
-  engines: Readonly<Record<string, number>>,
-  blocks: number,
-  seed: number,
-): Map<string, number[]> {
-  const ids = Object.keys(engines);
-  const values = new Map(ids.map((id) => [id, [] as number[]]));
-  for (let block = 0; block < blocks; block += 1) {
-    for (const [index, id] of blockOrder(ids, block, seed).entries()) {
-      const cell = regime.cell(block * ids.length + index);
-      const requests = Array.from({ length: ITERATIONS }, regime.request);
-      values.get(id)?.push((engines[id] ?? 0) + cell + median(requests));
-    }
-  }
-  return values;
-}
-
-/** A whole run: tests at its planned looks, stops when resolved. */
-function run(values: ReadonlyMap<string, readonly number[]>, blocks: number): Comparison[] {
-  let found: Comparison[] = [];
-  for (const look of registerLooks(blocks)) {
-    const perEngineLogValues = new Map([...values].map(([id, column]) => [id, column.slice(0, look.blocks)]));
-    found = compareFamily({ metric: 'request', prompt: 'mix', perEngineLogValues, alpha: look.alpha, margin: 1.05 });
-    if (isResolved(found)) return found;
-  }
-  return found;
-}
+const RUNS = 1_000;
 
 function share(count: number, of: number): number {
   return count / of;
 }
 
-const RUNS = 1_000;
-
-function simulate(name: string, engines: Readonly<Record<string, number>>, blocks = 12, runs = RUNS): Comparison[][] {
-  const make = REGIMES[name];
-  if (make === undefined) throw new TypeError(`no regime ${name}`);
-  return Array.from({ length: runs }, (_, seed) =>
-    run(measure(make(createRandom(name, seed)), engines, blocks, seed), blocks),
-  );
+function simulate(name: string, engines: Engines, blocks = 12, runs = RUNS): Comparison[][] {
+  return simulateRuns(name, engines, blocks, runs).map(({ comparisons }) => comparisons);
 }
 
-function covers(comparison: Comparison | undefined, ratio: number): boolean {
-  return comparison?.low != null && comparison.high !== null && comparison.low <= ratio && ratio <= comparison.high;
+function run(values: ReadonlyMap<string, readonly number[]>, blocks: number): Comparison[] {
+  return judge(values, blocks).comparisons;
 }
 
 describe.each(Object.keys(REGIMES))('in the %s regime', (name) => {
@@ -105,12 +37,15 @@ describe.each(Object.keys(REGIMES))('in the %s regime', (name) => {
     ).toBeLessThanOrEqual(0.05);
   });
 
-  test('an engine 20% slower: found, covered and never the wrong way round in at least 18 of 20 runs', () => {
+  // Where a neighbour comes and goes, real runs measure disturbed blocks again; these do not.
+  const foundMin = name === 'neighbour' || name === 'everything' ? 12 : 18;
+
+  test(`an engine 20% slower: found and covered in at least ${foundMin} of 20 runs, never the wrong way round`, () => {
     const found = simulate(name, { a: 0, b: Math.log(1.2) }, 12, 20).flat();
     const good = found.filter(
       (comparison) => comparison.verdict === 'FASTER' && comparison.faster === 'a' && covers(comparison, 1.2),
     );
-    expect(good.length).toBeGreaterThanOrEqual(18);
+    expect(good.length).toBeGreaterThanOrEqual(foundMin);
     expect(found.filter(({ faster }) => faster === 'b')).toEqual([]);
   });
 });
@@ -152,10 +87,8 @@ test('four engines under drift: a false FASTER anywhere in at most 2% of runs, a
 });
 
 test('mirrored random order is what makes it hold: all of a before all of b fails under heat', () => {
-  const make = REGIMES['thermal'];
-  if (make === undefined) throw new TypeError('the regime exists');
   const wrong = Array.from({ length: 200 }, (_, seed) => {
-    const regime = make(createRandom('sequential', seed));
+    const regime = regimeOf('thermal', seed);
     const column = (first: number): number[] =>
       Array.from({ length: 6 }, (_unused, index) => regime.cell(first + index));
     return run(
@@ -170,9 +103,7 @@ test('mirrored random order is what makes it hold: all of a before all of b fail
 });
 
 test('pairing removes the drift that engines share', () => {
-  const make = REGIMES['drift'];
-  if (make === undefined) throw new TypeError('the regime exists');
-  const values = measure(make(createRandom('pairing')), { a: 0, b: 0 }, 200, 1);
+  const values = measure(regimeOf('drift', 1), { a: 0, b: 0 }, 200, 1);
   const [a, b] = [values.get('a') ?? [], values.get('b') ?? []];
   const paired = standardDeviation(a.map((value, block) => value - (b[block] ?? 0)));
   expect(paired).toBeLessThan(0.8 * Math.hypot(standardDeviation(a), standardDeviation(b)));

@@ -2,6 +2,7 @@
  * Validity gates: pure judgements over answers that an engine gave. A failed gate voids the engine's comparisons.
  * `unknown` says that the engine does not tell enough to judge; it voids nothing and is shown.
  */
+import { generatedCount } from '../generated-count.ts';
 import type { EngineSettings, Generation, TokenLogprob } from '../engine.ts';
 import { failed, passed, unknown } from './gate-result.ts';
 import type { GateResult } from './gate-result.ts';
@@ -31,10 +32,10 @@ export function tokenCountGate(input: {
 
 export function earlyEndGate(input: {
   readonly generateTokensAsked: number;
-  readonly generation: Pick<Generation, 'tokens'>;
+  readonly generation: Pick<Generation, 'tokens' | 'generatedTokenCount'>;
 }): GateResult {
   const { generateTokensAsked: asked, generation } = input;
-  const count = generation.tokens.length;
+  const count = generatedCount(generation);
   if (count === asked) return passed('early-end', `${count} of ${asked} tokens generated`);
   const remedy =
     count < asked
@@ -161,8 +162,8 @@ export function settingsDifferences(
 export interface Needle {
   /** e.g. `the first sentence`. */
   readonly place: string;
-  readonly original: Pick<Generation, 'tokens' | 'firstTokenLogprobs'>;
-  readonly changed: Pick<Generation, 'tokens' | 'firstTokenLogprobs'>;
+  readonly original: Pick<Generation, 'tokens' | 'text' | 'firstTokenLogprobs'>;
+  readonly changed: Pick<Generation, 'tokens' | 'text' | 'firstTokenLogprobs'>;
 }
 
 /** Log-probabilities that differ less come from the same input. */
@@ -200,7 +201,7 @@ function isSeen({ original, changed }: Needle): boolean {
   if (distance !== null && distance > LOGPROB_TOLERANCE) return true;
   const [left, right] = [original.firstTokenLogprobs, changed.firstTokenLogprobs];
   if (distance === null && left.length > 0 && right.length > 0) return true;
-  return original.tokens.join(' ') !== changed.tokens.join(' ');
+  return original.tokens.join(' ') !== changed.tokens.join(' ') || original.text !== changed.text;
 }
 
 /** Largest absolute difference over tokens that both lists hold; null when they share none. */
