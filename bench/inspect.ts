@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { median } from 'simple-statistics';
 import { model, text, writeFakeLlamafile } from '../test/models/llamafile/fake-llamafile.ts';
 import { largeGgufHeader } from '../test/models/llamafile/large-gguf.ts';
@@ -41,15 +41,13 @@ export async function inspect(): Promise<void> {
     console.log(
       `a llamafile of ${(size / 1e9).toFixed(2)} GB (${((blocks * 512) / 1e6).toFixed(0)} MB on disk, the rest is a hole), page cache warm`,
     );
-    const { main: run } = { main: pathToFileURL(main).href };
-    const inspectOnce = (): Measurement =>
-      measure(`await (await import(${JSON.stringify(run)})).main(process.argv.slice(1));`, ['models', 'inspect', path]);
+    const inspectOnce = (): Measurement => measure([main, 'models', 'inspect', path]);
     inspectOnce();
     const ours: Measurement[] = [];
     const empty: Measurement[] = [];
     for (let i = 0; i < RUNS; i++) {
       ours.push(inspectOnce());
-      empty.push(measure('', []));
+      empty.push(measure(['--eval', '0']));
     }
     report(ours, empty);
   } finally {
@@ -70,13 +68,28 @@ function report(ours: readonly Measurement[], empty: readonly Measurement[]): vo
   console.log(`empty node      ${floorMs.toFixed(0)} ms, ${floorMegabytes.toFixed(0)} MB`);
 }
 
+/**
+ * Runs in the measured process, before its program. Linux counts what the parent had at the fork in maxRSS; VmHWM is of
+ * the program alone.
+ */
+const TELL_PEAK = `
+import { readFileSync } from 'node:fs';
+process.on('exit', () => {
+  let peak = process.resourceUsage().maxRSS;
+  try { peak = Number(/VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]); } catch {}
+  process.stderr.write('PEAK ' + peak * 1024);
+});`;
+
 /** Whole processes, as a user waits for them; the peak is the process's own. */
-function measure(code: string, args: readonly string[]): Measurement {
-  const script = `${code}\nprocess.stderr.write('\\nPEAK ' + process.resourceUsage().maxRSS * 1024 + '\\n');`;
+function measure(args: readonly string[]): Measurement {
   const startedMs = performance.now();
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script, ...args], {
-    encoding: 'utf8',
-  });
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ['--import', `data:text/javascript,${encodeURIComponent(TELL_PEAK)}`, ...args],
+    {
+      encoding: 'utf8',
+    },
+  );
   const ms = performance.now() - startedMs;
   const peak = /PEAK (\d+)/.exec(stderr)?.[1];
   if (status !== 0 || peak === undefined) throw new Error(`the command failed: ${stderr}`);

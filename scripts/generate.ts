@@ -64,6 +64,7 @@ const ENVIRONMENT_VARIABLES = [
   ['`NO_COLOR`', 'Set to anything: no colours on a terminal.'],
 ];
 
+/** A command, and below it its own commands as `runoff engines install`. */
 function describeCommand(programName: string, command: Command): string[] {
   const usage = `${programName} ${command.name()} ${command.usage()}`;
   const args = command.registeredArguments.map((argument) => [code(argument.name()), describe(argument)]);
@@ -79,6 +80,7 @@ function describeCommand(programName: string, command: Command): string[] {
     '',
     ...(args.length === 0 ? [] : [...table(['Argument', 'Meaning'], args), '']),
     ...(options.length === 0 ? [] : [...table(['Option', 'Meaning'], options), '']),
+    ...command.commands.flatMap((below) => describeCommand(`${programName} ${command.name()}`, below)),
   ];
 }
 

@@ -80,12 +80,17 @@ async function startEngine(
     const plan = engine.launchPlan(request);
     const startedMs = monotonicMs();
     const process = plan === null ? ATTACHED : await startProcess({ ...plan, cwd: workFolder });
+    let session: EngineSession | null = null;
     const stop = async (): Promise<void> => {
-      if (plan !== null) await process.stop(STOP_GRACE_MS);
-      await removeFolder();
+      try {
+        await session?.close?.();
+      } finally {
+        if (plan !== null) await process.stop(STOP_GRACE_MS);
+        await removeFolder();
+      }
     };
     try {
-      const session = await engine.connect(process, request, timeoutMs);
+      session = await engine.connect(process, request, timeoutMs);
       const pid = plan === null ? (session.info.serverPid ?? null) : process.pid;
       const command = plan === null ? [] : [plan.command, ...plan.args];
       return { session, pid, loadMs: monotonicMs() - startedMs, command, stop };

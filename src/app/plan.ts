@@ -17,6 +17,8 @@ const DEFAULT_GENERATE = 64;
 const STUDY_GENERATE = 125;
 const DEFAULT_BUDGET_MS = 6 * 60_000;
 const STUDY_BUDGET_MS = 20 * 60_000;
+/** Four or five rungs, and small differences: more blocks than the default plan has time for. */
+const LADDER_BUDGET_MS = 10 * 60_000;
 const DEFAULT_BLOCKS = 12;
 const ITERATIONS = 3;
 const MARGIN = 1.05;
@@ -47,6 +49,7 @@ export const planFileSchema = z.strictObject({
     .optional(),
   gpu: z.enum(['off', 'auto']).optional(),
   study: z.boolean().optional(),
+  ladder: z.boolean().optional(),
 });
 export type PlanFile = z.infer<typeof planFileSchema>;
 
@@ -69,10 +72,14 @@ export function planDefaults(asked: PlanFile): {
   return {
     prompts: asked.prompts ?? (study ? STUDY_PROMPTS : DEFAULT_PROMPTS),
     generate: asked.generate ?? (study ? STUDY_GENERATE : DEFAULT_GENERATE),
-    budgetMs:
-      asked.budgetSeconds === undefined ? (study ? STUDY_BUDGET_MS : DEFAULT_BUDGET_MS) : asked.budgetSeconds * 1_000,
+    budgetMs: asked.budgetSeconds === undefined ? defaultBudgetMs(asked) : asked.budgetSeconds * 1_000,
     blocks: asked.blocks ?? DEFAULT_BLOCKS,
   };
+}
+
+function defaultBudgetMs({ study, ladder }: PlanFile): number {
+  if (study === true) return STUDY_BUDGET_MS;
+  return ladder === true ? LADDER_BUDGET_MS : DEFAULT_BUDGET_MS;
 }
 
 /** Fills the gaps with the defaults. @throws AppError `plan-invalid` with the value and what is allowed. */
@@ -94,6 +101,7 @@ export async function makePlan(asked: PlanFile, context: PlanContext): Promise<P
     seed: asked.seed ?? context.randomSeed,
     gpu: asked.gpu ?? 'auto',
     margin: MARGIN,
+    ladder: asked.ladder ?? false,
   });
 }
 

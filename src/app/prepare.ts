@@ -10,6 +10,7 @@ import { SCHEMA_VERSION } from '../core/record.ts';
 import type { EngineFacts, Machine, Manifest, ModelFacts, Plan } from '../core/record.ts';
 import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
+import { splitLlamafileSpec } from '../models/llamafile/spec.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import { isAdapterFile } from '../engines/registry.ts';
@@ -18,8 +19,9 @@ import { findPython } from '../platform/environments/python.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { readMachine } from '../platform/machine/machine.ts';
 import { GATE_CONTEXT_TOKENS, GATE_PROMPTS } from './check-engine.ts';
+import { enginesOf, foundIn, rungPath, withLibraryIds } from './ladder.ts';
 import type { PreparedEngine } from './machinery.ts';
-import { DEFAULT_ENGINES, DEFAULT_MODEL, isStudyText, makePlan } from './plan.ts';
+import { DEFAULT_MODEL, isStudyText, makePlan } from './plan.ts';
 import type { PlanFile } from './plan.ts';
 import { isUrl, parseEngineSpec, prepareEngines } from './prepare-engines.ts';
 import type { FoundEngine } from './prepare-engines.ts';
@@ -59,6 +61,7 @@ const NONCE_TOKENS_MAX = 20_000;
 export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
   const ask = { ...given, asked: withAbsolutePaths(given.asked) };
   const { ui, signal } = ask;
+  const isLadder = ask.asked.ladder === true;
   requireModelFile(ask.asked.model);
   const folder = cacheFolder();
   const environments = createEnvironments({
@@ -66,14 +69,20 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
     gpu: ask.asked.gpu ?? 'auto',
     onProgress: (text) => ui.status(text),
   });
-  const { found, facts } = await prepareEngines({
-    engines: ask.asked.engines ?? DEFAULT_ENGINES,
+  const places = {
     enginePaths: ask.enginePaths,
-    mayInstall: ask.mayInstall,
     environments,
+    ...(isLadder ? { pathFor: rungPath(environments) } : {}),
+  };
+  const prepared = await prepareEngines({
+    engines: await enginesOf(ask.asked, foundIn(places)),
+    ...places,
+    mayInstall: ask.mayInstall,
     signal,
     ui,
   });
+  const { found } = prepared;
+  const facts = isLadder ? await withLibraryIds(prepared.facts, environments) : prepared.facts;
   if (found.length === 0) throw noEngine(facts);
   const modelAsk: ModelAsk = {
     spec: ask.asked.model ?? DEFAULT_MODEL,
@@ -133,7 +142,7 @@ function withAbsolutePath(spec: string): string {
 
 /** A mistyped path is told before anything is installed. */
 function requireModelFile(model: string | undefined): void {
-  if (model === undefined || model.startsWith('pypi:') || existsSync(model)) return;
+  if (model === undefined || model.startsWith('pypi:') || existsSync(splitLlamafileSpec(model).path)) return;
   throw new AppError('model-not-found', `There is no model at ${model}.`, {
     hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
   });

@@ -1,7 +1,8 @@
 /** What a run would do, found out without installing, downloading or measuring anything. */
 import { createEnvironments } from '../platform/environments/environments.ts';
 import { cacheFolder } from '../platform/folders.ts';
-import { DEFAULT_ENGINES, DEFAULT_MODEL, planDefaults } from './plan.ts';
+import { DEFAULT_MODEL, planDefaults } from './plan.ts';
+import { enginesOf, foundIn, rungPath, serverAfterInstall } from './ladder.ts';
 import type { PlanFile } from './plan.ts';
 import { lookAtEngines } from './prepare-engines.ts';
 import { minutes } from './wording.ts';
@@ -14,12 +15,18 @@ export interface PreviewAsk {
 /** @returns the lines that `--dry-run` prints. */
 export async function previewRun({ asked, enginePaths }: PreviewAsk): Promise<string[]> {
   const environments = createEnvironments({ cacheFolder: cacheFolder(), gpu: asked.gpu ?? 'auto', onProgress() {} });
-  const engines = await lookAtEngines({ engines: asked.engines ?? DEFAULT_ENGINES, enginePaths, environments });
+  const isLadder = asked.ladder === true;
+  const places = { enginePaths, environments, ...(isLadder ? { pathFor: rungPath(environments) } : {}) };
+  const engines = await lookAtEngines({ engines: await enginesOf(asked, foundIn(places)), ...places });
+  const note = isLadder ? serverAfterInstall(engines) : null;
   const { prompts, generate, budgetMs, blocks } = planDefaults(asked);
   return [
     '',
     `Model     ${asked.model ?? `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`}`,
-    ...engines.map(({ id, text }, index) => `${index === 0 ? 'Engines  ' : '         '} ${id}: ${text}`),
+    ...engines.map(
+      ({ id, text }, index) => `${index > 0 ? '         ' : isLadder ? 'Ladder   ' : 'Engines  '} ${id}: ${text}`,
+    ),
+    ...(note === null ? [] : [`          ${note}`]),
     `Prompts   ${prompts.map((prompt) => (/^\d+$/.test(String(prompt)) ? `${prompt} tokens` : prompt)).join(', ')}; ${generate} tokens generated after each`,
     `Time      at most ${minutes(budgetMs)} of measuring, up to ${blocks} blocks; installing comes before it`,
     '',

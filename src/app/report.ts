@@ -3,13 +3,30 @@ import { join } from 'node:path';
 import { deriveRecord } from '../core/derive/derive-record.ts';
 import type { RunEvent, RunRecord, Sample } from '../core/record.ts';
 import { atomicWrite } from '../platform/files/atomic-write.ts';
+import { cleanStrings } from '../report/clean.ts';
 import { renderReport } from '../report/formats.ts';
 import type { ReportFormat } from '../report/formats.ts';
+import { renderComparison, renderGate, renderHistory } from '../report/history.ts';
 import { readRun, writeRecord } from '../store/run-folder.ts';
+import type { StoredComparison, StoredRun } from './history.ts';
 
 /** File names in the run's folder, by format. */
 const FILES = { markdown: 'report.md', csv: 'report.csv', html: 'report.html' } as const;
 const WIDTH_COLUMNS = 100;
+
+export function showHistory(runs: readonly StoredRun[]): string {
+  return renderHistory(cleanStrings(runs));
+}
+
+export function showComparison(
+  comparison: StoredComparison,
+  { limit, width }: { readonly limit: number | null; readonly width: number },
+): string {
+  const { before, after, compared, judged } = cleanStrings(comparison);
+  const text = renderComparison(before, after, compared, width);
+  if (limit === null || judged.length === 0) return text;
+  return `${text}\n${judged.map(({ engine, change, outcome }) => renderGate(engine, change, outcome, limit)).join('\n')}\n`;
+}
 
 export interface ReportOptions {
   readonly color: boolean;

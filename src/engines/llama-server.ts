@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { AppError, messageOf } from '../core/errors.ts';
 import type { AvailableEngine, Detection, Engine, LaunchPlan, LaunchRequest } from '../core/engine.ts';
+import { shipping } from './facts/llama-server.ts';
 import { connectLlamaServer } from './shared/llama-server-api.ts';
+import { LLAMA_SETTINGS } from './shared/llama-settings.ts';
 import { detectManaged } from './shared/managed-detection.ts';
 
 const ENVIRONMENT = 'xllamacpp';
@@ -24,17 +26,9 @@ export const engine: Engine = {
     engineTimings: true,
     cachedTokenCount: true,
     logprobs: true,
-    settings: [
-      'threads',
-      'contextTokens',
-      'batchTokens',
-      'microBatchTokens',
-      'kvType',
-      'flashAttention',
-      'mmap',
-      'gpu',
-    ],
+    settings: LLAMA_SETTINGS,
   },
+  shipping,
 
   async detect(host): Promise<Detection> {
     const binary = host.enginePath ?? host.findOnPath('llama-server');

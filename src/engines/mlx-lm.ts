@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { Detection, Engine, EngineProcess, LaunchRequest, LoadedInfo } from '../core/engine.ts';
+import { shipping } from './facts/mlx-lm.ts';
 import { detectManaged } from './shared/managed-detection.ts';
 import { generateInWorker, parseWorkerReply } from './shared/worker-session.ts';
 
@@ -31,6 +32,7 @@ export const engine: Engine = {
     logprobs: true,
     settings: ['batchTokens', 'gpu'],
   },
+  shipping,
 
   async detect(host): Promise<Detection> {
     return detectManaged(host.environments, ENVIRONMENT, (ready) => ({

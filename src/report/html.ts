@@ -1,10 +1,14 @@
 /** One file that needs nothing: no network, no script, no font. Opens from disk, from a mail, years later. */
 import type { RunRecord, Sample } from '../core/record.ts';
+import { shippingView } from './facts.ts';
 import type { ReportOptions } from './formats.ts';
 import { certificate, definitions, environment, gates, latency, method, settings } from './html/evidence.ts';
+import { ladder } from './html/ladder.ts';
 import { html, trusted } from './html/markup.ts';
 import { charts, notMeasured, pairs, results, verdict, warnings } from './html/results.ts';
+import { shipping } from './html/shipping.ts';
 import { STYLES } from './html/styles.ts';
+import { ladderView } from './ladder.ts';
 import { latencyRows } from './latency.ts';
 import { buildView } from './view.ts';
 
@@ -31,7 +35,7 @@ export function renderHtml(
 </head>
 <body>
 <main>
-${verdict(view)}${charts(view)}${results(view)}${pairs(view)}${latency(latencyRows(view.record, samples, acceptedBlocks))}${warnings(view)}${notMeasured(view)}${certificate(view)}${gates(view)}${settings(view)}${method(view)}${definitions()}${environment(view)}</main>
+${verdict(view)}${ladder(ladderView(view))}${charts(view)}${results(view)}${pairs(view)}${latency(latencyRows(view.record, samples, acceptedBlocks))}${shipping(shippingView(view))}${warnings(view)}${notMeasured(view)}${certificate(view)}${gates(view)}${settings(view)}${method(view)}${definitions()}${environment(view)}</main>
 <footer class="quiet"><p>Made by runoff ${manifest.runoffVersion} from run ${manifest.runId}. This file loads nothing and runs nothing.</p></footer>
 </body>
 </html>

@@ -1,6 +1,11 @@
 /** The report for an issue or a README: GitHub-flavoured markdown, everything from the record escaped. */
 import type { RunRecord, Sample } from '../core/record.ts';
+import { shippingView } from './facts.ts';
+import type { ShippingView } from './facts.ts';
 import type { ReportOptions } from './formats.ts';
+import type { LadderCell } from './ladder-words.ts';
+import { ladderView } from './ladder.ts';
+import type { LadderView } from './ladder.ts';
 import { LATENCY_CAPTION, LATENCY_HEAD, latencyRows } from './latency.ts';
 import type { LatencyRow } from './latency.ts';
 import { buildView, type Cell, type EngineResult, type ReportView, type ResultRow, TABLE_INTERVAL } from './view.ts';
@@ -13,9 +18,11 @@ export function renderMarkdown(
   const view = buildView(record);
   const sections = [
     verdict(view),
+    ladder(ladderView(view)),
     results(view),
     pairs(view),
     latency(latencyRows(view.record, samples, acceptedBlocks)),
+    shipping(shippingView(view)),
     certificate(view),
     gates(view),
     warnings(view),
@@ -100,12 +107,49 @@ function tableRow(engine: EngineResult, row: ResultRow, isFirst: boolean): strin
   ];
 }
 
+function ladder(view: LadderView | null): string {
+  if (view === null) return '';
+  const cell = ({ value, interval }: LadderCell): string => md(interval === null ? value : `${value} (${interval})`);
+  const build = (head: readonly string[], words: number, rows: readonly (readonly string[])[]): string =>
+    [line(head.map(md)), line(head.map((_, index) => (index < words ? ':--' : '--:'))), ...rows.map(line)].join('\n');
+  const values = view.rows.map((row) => [md(row.engine), row.sameBuild, ...row.values.map(cell), md(row.tokens)]);
+  const costs = view.rows.map((row) => [md(row.engine), row.sameBuild, ...row.costs.map(cell)]);
+  return section(
+    md(view.title),
+    md(view.lead),
+    list(view.rows.map(({ sentence }) => md(sentence))),
+    build(['Rung', "Base's build", ...view.heads.map(({ name }) => name), 'Greedy tokens'], 2, values),
+    build(['Cost of', "Base's build", ...view.costHeads], 2, costs),
+    list(view.notes.map(md)),
+  );
+}
+
 function latency(rows: readonly LatencyRow[]): string {
   if (rows.length === 0) return '';
   const head = ['Engine', 'Prompt', ...LATENCY_HEAD];
   const body = rows.map(({ engine, prompt, cells }) => line([md(engine), md(prompt), ...cells]));
   const alignment = head.map((_, index) => (index < 2 ? ':--' : '--:'));
   return section('Latency, two views', LATENCY_CAPTION, [line(head), line(alignment), ...body].join('\n'));
+}
+
+function shipping(view: ShippingView | null): string {
+  if (view === null) return '';
+  const head = ['Fact', ...view.engines.map(md)];
+  const rows = view.rows.map(({ name, cells }) => line([md(name), ...cells.map(md)]));
+  const sources = view.sources.flatMap(({ engine, facts }) =>
+    facts.map(({ name, source, date }) => `${md(`${engine}, ${name}`)}: ${address(source)}, ${date}`),
+  );
+  return section(
+    'What it takes to ship',
+    [line(head), line(head.map(() => ':--')), ...rows].join('\n'),
+    md(view.note),
+    `<details><summary>Sources</summary>\n\n${list(sources)}\n\n</details>`,
+  );
+}
+
+/** An address of plain characters only becomes a link; anything else stays text. */
+function address(source: string): string {
+  return /^https:\/\/[\w./%#?=+@:-]+$/.test(source) ? `<${source}>` : md(source);
 }
 
 function pairs(view: ReportView): string {

@@ -1,6 +1,9 @@
 /** The report on a terminal: verdict first, then the numbers, then everything that limits them. */
 import pc from 'picocolors';
 import type { RunRecord } from '../core/record.ts';
+import { shippingLine } from './facts.ts';
+import { layLadder } from './ladder-terminal.ts';
+import { ladderView } from './ladder.ts';
 import type { Tone } from './words.ts';
 import { type Column, layTable, truncate, widthOf, wrap } from './text-table.ts';
 import {
@@ -44,6 +47,7 @@ export function renderTerminal(record: RunRecord, options: TerminalOptions): str
   };
   const parts = [
     verdict(page),
+    ladder(page),
     results(page),
     pairs(page),
     certificate(page),
@@ -67,6 +71,19 @@ function verdict({ view, colors, width }: Page): string[] {
     ...(why === null ? [] : wrap(`Why: ${why}`, width)),
     ...view.notices.flatMap((notice) => wrap(notice, width)).map((line) => colors.yellow(line)),
     ...wrap(view.subtitle, width).map((line) => colors.dim(line)),
+  ];
+}
+
+function ladder({ view, colors, width }: Page): string[] {
+  const shown = ladderView(view);
+  if (shown === null) return [];
+  const { title, head, rows, sentences, notes } = layLadder(shown, width);
+  return [
+    ...title.map((line) => colors.bold(line)),
+    ...head.map((line) => colors.dim(line)),
+    ...rows,
+    ...sentences,
+    ...notes.map((line) => colors.dim(line)),
   ];
 }
 
@@ -230,8 +247,14 @@ function method(page: Page): string[] {
   const { view, width } = page;
   return [
     ...wrap(view.blocks, width, HANGING),
+    ...shipping(page),
     ...view.record.verdict.caveats.flatMap((caveat) => wrap(`Note: ${caveat}`, width, HANGING)),
   ];
+}
+
+function shipping({ view, width }: Page): string[] {
+  const text = shippingLine(view.record);
+  return text === null ? [] : wrap(text, width, HANGING);
 }
 
 const heading = ({ colors }: Page, text: string): string => colors.bold(text);

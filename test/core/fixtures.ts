@@ -28,6 +28,7 @@ export function engineFacts(id: string, changes: Partial<EngineFacts> = {}): Eng
     numericMode: 'int8 activations',
     settings: { ...SETTINGS },
     command: null,
+    shipping: null,
     ...changes,
   };
 }
@@ -69,6 +70,7 @@ export function manifestOf(engines: readonly EngineFacts[], changes: Partial<Man
       seed: 1,
       gpu: 'off',
       margin: 1.05,
+      ladder: false,
     },
     settings: { ...SETTINGS },
     machine: {

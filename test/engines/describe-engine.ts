@@ -51,10 +51,14 @@ export function planOf(engine: Engine, request: LaunchRequest): LaunchPlan {
 
 export interface EngineCase {
   readonly engine: Engine;
-  /** The managed environment when it is there. */
-  readonly ready: Extract<Inspection, { state: 'ready' }>;
+  /** The managed environment when it is there; absent for engines that the user installs. */
+  readonly ready?: Extract<Inspection, { state: 'ready' }>;
   /** Ways to start it beside the managed one. */
   readonly variants?: readonly AvailableEngine[];
+  /** The program is started through `sh`, as an argument of its own: files that only a shell can start. */
+  readonly throughSh?: boolean;
+  /** Everything that an engine is told under these settings, where that is more than its command line. */
+  readonly sent?: (found: AvailableEngine, settings: EngineSettings) => Promise<unknown>;
   /** A recorded answer to `load` and to `generate` (5 prompt tokens, 4 generated); absent for engines that serve HTTP. */
   readonly worker?: { readonly load: Record<string, unknown>; readonly generate: Record<string, unknown> };
   /** Settings that one of its ways refuses with `engine-unavailable`. */
@@ -118,17 +122,19 @@ export function describeEngine(options: EngineCase): void {
 }
 
 async function detectReady({ engine, ready }: EngineCase): Promise<AvailableEngine> {
+  if (ready === undefined) throw new TypeError(`${engine.id} has no managed environment`);
   const detection = await engine.detect(hostWith(ready));
   if (detection.state !== 'available') throw new TypeError(`detection says ${detection.state}`);
   return detection;
 }
 
 async function allVariants(options: EngineCase): Promise<AvailableEngine[]> {
-  return [await detectReady(options), ...(options.variants ?? [])];
+  return [...(options.ready === undefined ? [] : [await detectReady(options)]), ...(options.variants ?? [])];
 }
 
 function describeDetection(options: EngineCase): void {
   const { engine, ready } = options;
+  if (ready === undefined) return;
 
   test('a ready environment makes it available, with the version of its package', async () => {
     const { build, location } = await detectReady(options);
@@ -161,21 +167,29 @@ function describeLaunch(options: EngineCase): void {
 
   test('no shell is involved: the command is a path, and the model path arrives whole', async () => {
     for (const found of await allVariants(options)) {
-      const { command, args } = planOf(engine, launchRequest(found, { modelPath: HOSTILE_PATH }));
+      const plan = engine.launchPlan(launchRequest(found, { modelPath: HOSTILE_PATH }));
+      if (plan === null) continue;
+      const { command, args } = plan;
       expect(isAbsolute(command)).toBe(true);
-      expect(command).not.toMatch(SHELLS);
+      if (options.throughSh === true) expect([command, args[0]]).toEqual(['/bin/sh', found.location]);
+      else expect(command).not.toMatch(SHELLS);
+      expect(args).not.toContain('-c');
       const carrying = args.filter((argument) => argument.includes('é.gguf'));
       const whole = carrying.map((argument) =>
         argument.startsWith('{') ? (JSON.parse(argument) as { modelPath: string }).modelPath : argument,
       );
+      // With `sent`, the path may reach the engine by another way than its command line.
+      if (options.sent !== undefined && whole.length === 0) continue;
       expect(whole).toEqual(options.worker === undefined ? [HOSTILE_PATH] : []);
     }
   });
 
   test('it listens on loopback only, under the port and the name that it was given', async () => {
     for (const found of await allVariants(options)) {
-      const { args, channel } = planOf(engine, launchRequest(found));
-      const text = args.join(' ');
+      const plan = engine.launchPlan(launchRequest(found));
+      if (plan === null) continue;
+      const { args, channel, env } = plan;
+      const text = [...args, ...Object.values(env)].join(' ');
       expect(text).not.toMatch(/0\.0\.0\.0|::|\blocalhost\b/);
       if (channel === 'http') {
         expect(text).toContain('43210');
@@ -186,7 +200,7 @@ function describeLaunch(options: EngineCase): void {
 
   test('no environment variable passes a setting that the plan does not show', async () => {
     for (const found of await allVariants(options)) {
-      for (const name of Object.keys(planOf(engine, launchRequest(found)).env))
+      for (const name of Object.keys(engine.launchPlan(launchRequest(found))?.env ?? {}))
         expect(name).toMatch(/^[A-Z][A-Z0-9_]*$/);
     }
   });
@@ -207,10 +221,11 @@ function describeLaunch(options: EngineCase): void {
 
 /** Everything that an engine is told before it generates. */
 async function sentWith(
-  { engine, worker }: EngineCase,
+  { engine, worker, sent }: EngineCase,
   found: AvailableEngine,
   settings: EngineSettings,
 ): Promise<unknown> {
+  if (sent !== undefined) return sent(found, settings);
   const request = launchRequest(found, { settings });
   const plan = engine.launchPlan(request);
   if (worker === undefined) return plan;

@@ -5,7 +5,7 @@ import { AppError } from '../../core/errors.ts';
 import { cacheFolder, folderBytes } from '../../platform/folders.ts';
 
 /** Only these are ours: a mistaken RUNOFF_CACHE must not lose anything else. */
-const OWN_FOLDERS = ['environments', 'models', 'proofs'];
+const OWN_FOLDERS = ['environments', 'models', 'proofs', 'cold-starts'];
 
 export async function cacheCommand(action: string): Promise<void> {
   const folder = cacheFolder();
@@ -24,7 +24,7 @@ async function show(folder: string): Promise<void> {
     if (!existsSync(path)) continue;
     for (const entry of (await readdir(path)).toSorted()) {
       const megabytes = ((await folderBytes(join(path, entry))) / 1e6).toFixed(1).padStart(8);
-      if (name !== 'proofs') process.stdout.write(`${megabytes} MB  ${name}/${entry}\n`);
+      if (name === 'environments' || name === 'models') process.stdout.write(`${megabytes} MB  ${name}/${entry}\n`);
     }
   }
 }

@@ -16,6 +16,7 @@ import { minutes } from '../../app/wording.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { stopAll } from '../../platform/process/start-process.ts';
 import { askYesNo, installQuestion } from '../ask.ts';
+import { enginePaths } from '../engine-paths.ts';
 import { EXIT } from '../exit-codes.ts';
 import { describePlan } from '../describe-plan.ts';
 import { terminalUi } from '../progress.ts';
@@ -34,10 +35,12 @@ const optionsSchema = z.object({
   seed: z.number().optional(),
   gpu: z.enum(['auto', 'off']).optional(),
   study: z.boolean().optional(),
+  ladder: z.boolean().optional(),
   config: z.string().optional(),
   out: z.string().optional(),
   resume: z.string().optional(),
   install: z.boolean(),
+  compile: z.boolean(),
   dryRun: z.boolean().optional(),
   yes: z.boolean().optional(),
   json: z.boolean().optional(),
@@ -72,7 +75,7 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
   }
   const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
   if (options.out !== undefined) await checkRunFolder(folder);
-  const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
+  const mayInstall = mayInstallWith(options);
   const prepared = await prepareRun({
     asked,
     enginePaths: enginePaths(options.enginePath),
@@ -89,7 +92,7 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
 async function resume(options: Options, folder: string, signal: AbortSignal, ui: Ui): Promise<void> {
   const asked = await askAgain(folder);
   ui.line(`Going on with ${folder}`);
-  const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
+  const mayInstall = mayInstallWith(options);
   const prepared = await prepareRun({
     asked,
     enginePaths: enginePaths(options.enginePath),
@@ -102,8 +105,12 @@ async function resume(options: Options, folder: string, signal: AbortSignal, ui:
   await show(await continueRun({ prepared, folder, signal, ui, budgetMs }), options, ui);
 }
 
+function mayInstallWith({ yes, install, compile }: Options): ReturnType<typeof installQuestion> {
+  return installQuestion({ yes: yes === true, install, compile });
+}
+
 function fromOptions(options: Options): PlanFile {
-  const { model, engine, prompt, generate, budget, blocks, threads, seed, gpu, study } = options;
+  const { model, engine, prompt, generate, budget, blocks, threads, seed, gpu, study, ladder } = options;
   const all = {
     model,
     engines: engine,
@@ -115,6 +122,7 @@ function fromOptions(options: Options): PlanFile {
     seed,
     gpu,
     study,
+    ladder,
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as PlanFile;
 }
@@ -143,17 +151,6 @@ async function readConfig(given: string | undefined): Promise<PlanFile> {
     {
       hint: 'schema/plan.schema.json lists what a plan file may hold.',
     },
-  );
-}
-
-function enginePaths(given: readonly string[] = []): Map<string, string> {
-  return new Map(
-    given.map((text) => {
-      const at = text.indexOf('=');
-      if (at <= 0)
-        throw new AppError('usage', `--engine-path ${text}: expected ID=PATH, e.g. llama-server=/opt/llama-server`);
-      return [text.slice(0, at), text.slice(at + 1)];
-    }),
   );
 }
 

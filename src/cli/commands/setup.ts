@@ -11,10 +11,11 @@ const optionsSchema = z.object({
   model: z.string().optional(),
   engine: z.array(z.string()).optional(),
   yes: z.boolean().optional(),
+  compile: z.boolean(),
 });
 
 export async function setupCommand(raw: Record<string, unknown>): Promise<void> {
-  const { model, engine, yes } = optionsSchema.parse(raw);
+  const { model, engine, yes, compile } = optionsSchema.parse(raw);
   const ui = terminalUi(process.stderr);
   const { signal, release } = interruptible(ui);
   try {
@@ -22,7 +23,7 @@ export async function setupCommand(raw: Record<string, unknown>): Promise<void> 
     const { manifest } = await prepareRun({
       asked,
       enginePaths: new Map(),
-      mayInstall: installQuestion({ yes: yes === true, install: true }),
+      mayInstall: installQuestion({ yes: yes === true, install: true, compile }),
       version: runoffVersion(),
       signal,
       ui,

@@ -2,6 +2,7 @@
 import type { Certificate, EngineFacts, Manifest, RunEvent } from '../record.ts';
 import type { RunNoise } from '../validity/noise.ts';
 import type { Analysis, Look } from '../verdict/looks.ts';
+import { isSameBuild } from '../verdict/same-build.ts';
 import { joinWords, sentence } from '../verdict/wording.ts';
 import type { Collected } from './collect.ts';
 import type { Mix, Work } from './work.ts';
@@ -102,6 +103,14 @@ function settingsCaveat({ settings }: Certificate): string[] {
 
 /** Builds are not layers (correction 5). */
 function buildCaveat(measured: readonly EngineFacts[]): string[] {
+  const isShared = (engine: EngineFacts): boolean =>
+    measured.some((other) => other !== engine && isSameBuild(engine, other));
+  const others = measured.filter((engine) => !isShared(engine));
+  if (others.length < measured.length) {
+    return others.length === 0
+      ? []
+      : [`As shipped, so of build + layer together: ${joinWords(others.map(({ id }) => id))}.`];
+  }
   const builds = measured.map(({ build }) => (build === null ? null : (build.library ?? build.version)));
   return measured.length > 1 && new Set(builds).size > 1
     ? ['The engines are different builds: each figure is of build + layer together.']

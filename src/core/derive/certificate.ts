@@ -133,11 +133,13 @@ function agreements({ engines, collected }: CertificateInput): Certificate['agre
   });
 }
 
-function requestKey({ block, attempt, prompt, iteration, kind, promptTokens }: Sample): string {
+/** Equal for the same request to two engines. */
+export function requestKey({ block, attempt, prompt, iteration, kind, promptTokens }: Sample): string {
   return [block, attempt, prompt, iteration, kind, promptTokens].join('/');
 }
 
-function commonPrefix(left: readonly number[], right: readonly number[]): number {
+/** Tokens before the first difference. */
+export function commonPrefix(left: readonly number[], right: readonly number[]): number {
   const length = Math.min(left.length, right.length);
   const differs = left.findIndex((token, index) => index < length && token !== right[index]);
   return differs === -1 ? length : differs;

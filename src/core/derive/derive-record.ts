@@ -13,6 +13,7 @@ import { certify } from './certificate.ts';
 import { collect, latestFacts } from './collect.ts';
 import type { Collected } from './collect.ts';
 import { compareAll } from './families.ts';
+import { deriveLadder } from './ladder.ts';
 import { listNotMeasured, listWarnings } from './notices.ts';
 import { summarise } from './summaries.ts';
 import { count, logs, mixValues, promptValues } from './values.ts';
@@ -42,7 +43,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   const mix = chooseMix({ manifest, collected, work, engines: inPlay.length > 0 ? inPlay : ranked });
   const tested = howTested({ manifest, events, collected, ended });
   const { planned, looks, noise, analysis, pending } = tested;
-  const comparisons = compareAll({
+  const compared = {
     manifest,
     engines: measured,
     collected,
@@ -52,7 +53,8 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     voided,
     analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
     override: overrideOf(tested),
-  });
+  };
+  const { comparisons, alpha } = compareAll(compared);
   const certificate = certify({ manifest, engines: measured, gates, collected });
   const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
   const told = { manifest, facts, measured, events, collected, mix, work };
@@ -87,6 +89,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     warnings: listWarnings({ events, collected, work }),
     blocks: countBlocks(planned, collected),
     looks: looks.map(({ blocks }) => blocks),
+    ladder: deriveLadder({ ...compared, facts, alpha, notMeasured }),
   };
 }
 

@@ -23,7 +23,8 @@ export interface FamiliesInput {
   readonly voided: ReadonlyMap<string, string>;
 }
 
-export function compareAll(input: FamiliesInput): Comparison[] {
+/** @returns the comparisons, and the level that all of them were tested at. */
+export function compareAll(input: FamiliesInput): { readonly comparisons: Comparison[]; readonly alpha: number } {
   const { analysis } = input;
   const headline = compareMix(input, analysis.alpha);
   const settled = isResolved(headline) || analysis.alphaIfUnresolved === analysis.alpha;
@@ -31,7 +32,7 @@ export function compareAll(input: FamiliesInput): Comparison[] {
   const prompts = input.manifest.plan.prompts.flatMap(({ name }) =>
     PROMPT_METRICS.flatMap((metric) => comparePrompt(input, { prompt: name, metric, alpha })),
   );
-  return [...(settled ? headline : compareMix(input, alpha)), ...prompts];
+  return { comparisons: [...(settled ? headline : compareMix(input, alpha)), ...prompts], alpha };
 }
 
 /** Ranked engines outside the mix are listed, NOT_COMPARED. */

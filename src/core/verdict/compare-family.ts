@@ -21,6 +21,8 @@ export interface FamilyInput {
   readonly prompt: string;
   /** ln of the metric by block, null where the engine is missing; every engine has the same blocks. */
   readonly perEngineLogValues: ReadonlyMap<string, readonly (number | null)[]>;
+  /** Only the pairs with this engine, many to one; all pairs without it. */
+  readonly against?: string;
   /** Level of this look; Holm shares it out over the pairs. */
   readonly alpha: number;
   /** Practical margin, e.g. 1.05. */
@@ -57,7 +59,7 @@ const EMPTY = {
 } as const;
 
 /**
- * All pairs of the family, in the order of the engines. Holm runs over the ranked pairs, once for each of the three
+ * All pairs of the family (or those with one engine), in the order of the engines. Holm runs over the ranked pairs, once for each of the three
  * hypotheses (different, beyond the margin, equivalent); printed intervals are Bonferroni over the same pairs at the
  * look's level, so that all of them hold together over the family and the planned looks with 95% confidence.
  */
@@ -99,13 +101,14 @@ function listPairs(input: FamilyInput): Pair[] {
   const engines = [...input.perEngineLogValues.keys()];
   const isTime = input.metric === 'request' || input.metric === 'ttft';
   return engines.flatMap((a, index) =>
-    engines.slice(index + 1).map((b) => {
+    engines.slice(index + 1).flatMap((b) => {
+      if (input.against !== undefined && input.against !== a && input.against !== b) return [];
       const [left, right] = [input.perEngineLogValues.get(a) ?? [], input.perEngineLogValues.get(b) ?? []];
       const gains = left.flatMap((value, block) => {
         const other = right[block] ?? null;
         return value === null || other === null ? [] : [isTime ? other - value : value - other];
       });
-      return { a, b, gains, tested: gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin) : null };
+      return [{ a, b, gains, tested: gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin) : null }];
     }),
   );
 }

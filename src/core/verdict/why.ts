@@ -1,7 +1,10 @@
 /** Why one engine is faster than another, as far as recorded facts can say. */
 import type { EngineFacts, ModelFacts } from '../record.ts';
 import { modelOf } from './arithmetic.ts';
+import { isSameBuild } from './same-build.ts';
 import { joinWords } from './wording.ts';
+
+const LIBRARY_BUILD = 'library build';
 
 interface Side {
   readonly facts: EngineFacts;
@@ -21,7 +24,7 @@ const FACTS: readonly { readonly name: string; readonly read: (side: Side) => st
   { name: 'flash attention', read: ({ facts }) => readSwitch(facts.settings?.flashAttention ?? null) },
   { name: 'KV cache type', read: ({ facts }) => facts.settings?.kvType ?? null },
   { name: 'arithmetic', read: ({ facts }) => facts.numericMode },
-  { name: 'library build', read: ({ facts }) => facts.build?.library ?? null },
+  { name: LIBRARY_BUILD, read: ({ facts }) => facts.build?.library ?? null },
 ];
 /** Lists of instruction sets run to hundreds of characters. */
 const VALUE_LENGTH_MAX = 60;
@@ -38,19 +41,25 @@ function readSwitch(value: boolean | null): string | null {
 export function explainWhy(winner: EngineFacts, runnerUp: EngineFacts, models: readonly ModelFacts[]): string | null {
   const left: Side = { facts: winner, model: modelOf(winner, models) };
   const right: Side = { facts: runnerUp, model: modelOf(runnerUp, models) };
+  const isOneBuild = isSameBuild(winner, runnerUp);
   const differences = FACTS.flatMap(({ name, read }) => {
     const [ours, theirs] = [read(left), read(right)];
-    return ours === null || theirs === null || ours === theirs
+    // Two layers over one library name it each in its own way.
+    return ours === null || theirs === null || ours === theirs || (isOneBuild && name === LIBRARY_BUILD)
       ? []
       : [`${name} (${shorten(ours)} against ${shorten(theirs)})`];
   });
   differences.push(...instructionSetDifference(winner, runnerUp));
   const [ourVersion, theirVersion] = [winner.build?.version ?? null, runnerUp.build?.version ?? null];
-  const versionsSayMore = !differences.some((difference) => difference.startsWith('library build'));
+  const versionsSayMore = !isOneBuild && !differences.some((difference) => difference.startsWith(LIBRARY_BUILD));
   if (versionsSayMore && ourVersion !== null && theirVersion !== null && ourVersion !== theirVersion) {
     differences.push(`build (${shorten(ourVersion)} against ${shorten(theirVersion)})`);
   }
-  if (differences.length === 0) return null;
+  if (differences.length === 0) {
+    return isOneBuild
+      ? `${winner.id} and ${runnerUp.id} run one build of the library: what differs is the layer over it.`
+      : null;
+  }
   return `What differs between ${winner.id} and ${runnerUp.id}, and may explain it: ${joinWords(differences)}.`;
 }
 

@@ -16,6 +16,6 @@ export async function detectManaged(
       return { state: 'unavailable', reason: environment.reason, nextStep: environment.nextStep };
     case 'absent':
     case 'broken':
-      return { state: 'installable', what: environment.what, downloadBytes: environment.downloadBytes };
+      return { ...environment, state: 'installable' };
   }
 }

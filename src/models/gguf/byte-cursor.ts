@@ -10,18 +10,34 @@ import { AppError } from '../../core/errors.ts';
 /** Large enough that a header is a few dozen reads, small enough to forget. */
 const WINDOW_BYTES = 1 << 20;
 
+/** A model that lies inside another file, e.g. in a llamafile. */
+export interface FilePart {
+  /** Bytes from the start of the file. */
+  readonly start: number;
+  readonly byteLength: number;
+  /** For messages. */
+  readonly name: string;
+}
+
 export class ByteCursor {
+  /** For messages: of a part also its name. */
   readonly path: string;
+  /** Of a part: its length. */
   readonly fileBytes: number;
   readonly #descriptor: number;
+  readonly #base: number;
+  #memory: Buffer = Buffer.alloc(0);
   #window: Buffer = Buffer.alloc(0);
   #windowStart = 0;
   #position = 0;
 
-  constructor(path: string) {
-    this.path = path;
+  /** Offsets are counted from the start of the part where one is given. */
+  constructor(path: string, part?: FilePart) {
+    this.path = part === undefined ? path : `${path}:${part.name}`;
+    this.#base = part?.start ?? 0;
     this.#descriptor = openSync(path, 'r');
-    this.fileBytes = fstatSync(this.#descriptor).size;
+    const rest = fstatSync(this.#descriptor).size - this.#base;
+    this.fileBytes = Math.max(0, Math.min(rest, part?.byteLength ?? rest));
   }
 
   close(): void {
@@ -70,6 +86,18 @@ export class ByteCursor {
     return this.#window.subarray(start, start + length);
   }
 
+  /** Moves on without reading. */
+  skip(length: number): void {
+    if (this.#position + length <= this.#window.length) {
+      this.#position += length;
+      return;
+    }
+    this.expect(length, 'a value');
+    this.#windowStart = this.offset + length;
+    this.#window = Buffer.alloc(0);
+    this.#position = 0;
+  }
+
   /** Fails when the rest of the file is shorter, before anything is allocated. */
   expect(length: number, what: string): void {
     const missing = this.offset + length - this.fileBytes;
@@ -99,10 +127,12 @@ export class ByteCursor {
     this.expect(length, 'a value');
     const start = this.offset;
     const wanted = Math.min(Math.max(length, WINDOW_BYTES), this.fileBytes - start);
-    const window = Buffer.allocUnsafeSlow(wanted);
+    // Used again: garbage of a megabyte each would pile up before it is collected.
+    const window = wanted <= this.#memory.length ? this.#memory.subarray(0, wanted) : Buffer.allocUnsafeSlow(wanted);
+    if (wanted > this.#memory.length && wanted <= WINDOW_BYTES) this.#memory = window;
     let filled = 0;
     while (filled < wanted) {
-      const count = readSync(this.#descriptor, window, filled, wanted - filled, start + filled);
+      const count = readSync(this.#descriptor, window, filled, wanted - filled, this.#base + start + filled);
       if (count === 0) throw this.invalid(`it became shorter while it was read, at byte ${start + filled}`);
       filled += count;
     }

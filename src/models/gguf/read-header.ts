@@ -1,6 +1,6 @@
 /** Reader of GGUF version 2 and 3 headers. The file is untrusted: every count, length and offset is checked. */
 import { AppError } from '../../core/errors.ts';
-import { ByteCursor } from './byte-cursor.ts';
+import { ByteCursor, type FilePart } from './byte-cursor.ts';
 import {
   numberOf,
   VALUE_BYTES,
@@ -53,6 +53,8 @@ export interface GgufHeader {
   readonly version: number;
   readonly alignment: number;
   readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** Items of every array, also of those that were stepped over. */
+  readonly arrayLengths: ReadonlyMap<string, number>;
   /** Where each value's bytes start in the file, for changing one in place. */
   readonly valueOffsets: ReadonlyMap<string, number>;
   /** The encoded metadata entries: [start, end) in the file. */
@@ -61,19 +63,27 @@ export interface GgufHeader {
   readonly tensors: readonly GgufTensor[];
 }
 
-/** Rejects with `model-not-found`, `model-invalid` (with the number of missing bytes for a cut file) or `model-unsupported`. */
-export async function readGgufHeader(path: string): Promise<GgufHeader> {
-  const cursor = openCursor(path);
+/**
+ * With `part`, the header of a GGUF inside another file; all offsets and `fileBytes` are then those of the part.
+ * Arrays of more than `arrayItemsMax` items are checked and left out of `metadata`: a vocabulary is most of a header.
+ * Rejects with `model-not-found`, `model-invalid` (with the number of missing bytes for a cut file) or `model-unsupported`.
+ */
+export async function readGgufHeader(
+  path: string,
+  part?: FilePart,
+  arrayItemsMax = ARRAY_COUNT_MAX,
+): Promise<GgufHeader> {
+  const cursor = openCursor(path, part);
   try {
-    return parse(cursor);
+    return parse(cursor, arrayItemsMax);
   } finally {
     cursor.close();
   }
 }
 
-function openCursor(path: string): ByteCursor {
+function openCursor(path: string, part: FilePart | undefined): ByteCursor {
   try {
-    return new ByteCursor(path);
+    return new ByteCursor(path, part);
   } catch (cause) {
     throw new AppError('model-not-found', `The model ${path} cannot be opened.`, {
       hint: 'Check the path and its permissions.',
@@ -82,19 +92,26 @@ function openCursor(path: string): ByteCursor {
   }
 }
 
-function parse(cursor: ByteCursor): GgufHeader {
+function parse(cursor: ByteCursor, arrayItemsMax: number): GgufHeader {
   const version = readVersion(cursor);
   const tensorCount = bounded(cursor, 'tensor count', TENSOR_COUNT_MAX);
   const metadataCount = bounded(cursor, 'metadata count', METADATA_COUNT_MAX);
   const start = cursor.offset;
   const metadata = new Map<string, GgufValue>();
   const valueOffsets = new Map<string, number>();
+  const arrayLengths = new Map<string, number>();
   for (let i = 0; i < metadataCount; i++) {
     const key = readString(cursor, 'a metadata key', KEY_BYTES_MAX);
-    if (metadata.has(key)) throw cursor.invalid(`the metadata key ${key} occurs twice`);
+    if (valueOffsets.has(key)) throw cursor.invalid(`the metadata key ${key} occurs twice`);
     const type = readValueType(cursor, key);
     valueOffsets.set(key, cursor.offset);
-    metadata.set(key, readValue(cursor, key, type));
+    if (type !== 'array') {
+      metadata.set(key, readValue(cursor, key, type));
+      continue;
+    }
+    const { length, array } = readArray(cursor, key, arrayItemsMax);
+    arrayLengths.set(key, length);
+    if (array !== null) metadata.set(key, array);
   }
   const metadataRange = { start, end: cursor.offset };
   const alignment = readAlignment(cursor, metadata);
@@ -104,7 +121,8 @@ function parse(cursor: ByteCursor): GgufHeader {
   checkNames(cursor, tensors);
   checkComplete(cursor, tensors);
   const { path, fileBytes } = cursor;
-  return { path, fileBytes, version, alignment, metadata, valueOffsets, metadataRange, dataOffset, tensors };
+  const values = { metadata, arrayLengths, valueOffsets, metadataRange };
+  return { path, fileBytes, version, alignment, ...values, dataOffset, tensors };
 }
 
 function readVersion(cursor: ByteCursor): number {
@@ -132,11 +150,15 @@ function bounded(cursor: ByteCursor, what: string, max: number): number {
 }
 
 function readString(cursor: ByteCursor, what: string, bytesMax: number): string {
+  return cursor.text(stringBytes(cursor, what, bytesMax));
+}
+
+function stringBytes(cursor: ByteCursor, what: string, bytesMax: number): number {
   const length = cursor.count(what);
   if (length > bytesMax)
     throw cursor.invalid(`${what} claims ${length} bytes, more than the ${bytesMax} that are allowed`);
   cursor.expect(length, what);
-  return cursor.text(length);
+  return length;
 }
 
 function readValueType(cursor: ByteCursor, key: string): GgufScalarType | 'array' {
@@ -146,10 +168,8 @@ function readValueType(cursor: ByteCursor, key: string): GgufScalarType | 'array
   return type;
 }
 
-function readValue(cursor: ByteCursor, key: string, type: GgufScalarType | 'array'): GgufValue {
+function readValue(cursor: ByteCursor, key: string, type: GgufScalarType): GgufValue {
   switch (type) {
-    case 'array':
-      return readArray(cursor, key);
     case 'string':
       return { type, value: readString(cursor, key, STRING_BYTES_MAX) };
     case 'bool':
@@ -165,24 +185,39 @@ function readValue(cursor: ByteCursor, key: string, type: GgufScalarType | 'arra
   }
 }
 
-function readArray(cursor: ByteCursor, key: string): GgufArray {
+function readArray(
+  cursor: ByteCursor,
+  key: string,
+  arrayItemsMax: number,
+): { length: number; array: GgufArray | null } {
   const itemType = readValueType(cursor, key);
   if (itemType === 'array') throw cursor.invalid(`${key} is an array of arrays, which llama.cpp does not know either`);
-  const count = bounded(cursor, `length of ${key}`, ARRAY_COUNT_MAX);
+  const length = bounded(cursor, `length of ${key}`, ARRAY_COUNT_MAX);
   // A string costs at least its 8-byte length.
-  cursor.expect(count * (itemType === 'string' ? 8 : VALUE_BYTES[itemType]), key);
+  cursor.expect(length * (itemType === 'string' ? 8 : VALUE_BYTES[itemType]), key);
+  if (length <= arrayItemsMax) return { length, array: readItems(cursor, key, { itemType, length }) };
+  if (itemType === 'string') for (let i = 0; i < length; i++) cursor.skip(stringBytes(cursor, key, STRING_BYTES_MAX));
+  else cursor.skip(length * VALUE_BYTES[itemType]);
+  return { length, array: null };
+}
+
+function readItems(
+  cursor: ByteCursor,
+  key: string,
+  { itemType, length }: { itemType: GgufScalarType; length: number },
+): GgufArray {
   if (itemType === 'string') {
     const items: string[] = [];
-    for (let i = 0; i < count; i++) items.push(readString(cursor, key, STRING_BYTES_MAX));
+    for (let i = 0; i < length; i++) items.push(readString(cursor, key, STRING_BYTES_MAX));
     return { type: 'array', itemType, items };
   }
-  const bytes = cursor.bytes(count * VALUE_BYTES[itemType]);
+  const bytes = cursor.bytes(length * VALUE_BYTES[itemType]);
   if (itemType === 'bool') return { type: 'array', itemType, items: Array.from(bytes, (byte) => byte !== 0) };
   if (itemType === 'u64' || itemType === 'i64') {
     const bits = itemType === 'u64' ? bytes.readBigUInt64LE.bind(bytes) : bytes.readBigInt64LE.bind(bytes);
-    return { type: 'array', itemType, items: Array.from({ length: count }, (_, i) => bits(8 * i)) };
+    return { type: 'array', itemType, items: Array.from({ length }, (_, i) => bits(8 * i)) };
   }
-  return { type: 'array', itemType, items: readNumbers(bytes, itemType, count) };
+  return { type: 'array', itemType, items: readNumbers(bytes, itemType, length) };
 }
 
 const NUMBER_ARRAYS = {

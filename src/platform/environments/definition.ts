@@ -26,8 +26,42 @@ const base = {
   check: text,
 };
 
+/** A word for a command line: no option, no path out of the folder. */
+const word = z.string().regex(/^[A-Za-z0-9_][\w.-]{0,100}$/);
+const inside = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9_][\w.-]*(\/[A-Za-z0-9_][\w.-]*)*$/);
+const defines = z.record(word, z.string().max(200)).refine((all) => Object.keys(all).length <= 100, 'too many');
+
+/** A package whose library is compiled here: source.txt names its archive, build-requirements.txt the tools. */
+const compileSchema = z.object({
+  /** On two cores of 2024. */
+  minutes: z.int().positive().max(600),
+  /** Folder with the library's CMakeLists.txt in the source archive. */
+  sourceFolder: inside,
+  /** Listed among the packages: what the archive holds. */
+  library: z.object({ name: word, version: word }),
+  /** CMake variables of the library's build. */
+  define: defines,
+  /** Built with the library, and put where the environment's programs are. */
+  programs: z.array(word).min(1).max(10),
+  /** CMake variables of the package's own build, which gets the library ready-made. */
+  packageDefine: defines,
+  /** Where in site-packages the package looks for the library. */
+  librariesFolder: inside,
+});
+
+export type CompileData = z.infer<typeof compileSchema>;
+
 const definitionSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('python'), ...base, pythonMin: version, pythonBelow: version.nullable() }),
+  z.object({
+    kind: z.literal('python'),
+    ...base,
+    pythonMin: version,
+    pythonBelow: version.nullable(),
+    compile: compileSchema.optional(),
+  }),
   z.object({
     kind: z.literal('node'),
     ...base,

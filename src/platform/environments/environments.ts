@@ -4,11 +4,13 @@
  */
 import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { EnvironmentLocator } from '../../core/engine.ts';
 import { AppError } from '../../core/errors.ts';
 import { folderBytes, freeBytes } from '../folders.ts';
 import { logPathOf } from './build-step.ts';
+import { minutesHere } from './compile-progress.ts';
 import { DEFINITIONS_FOLDER, listDefinitions, loadDefinition } from './definition.ts';
 import type { Definition } from './definition.ts';
 import { withLock } from './lock.ts';
@@ -135,9 +137,15 @@ async function readReady(place: Place): Promise<ReadyEnvironment | null> {
   return marker === null ? null : { state: 'ready', root: place.root, runtime: place.runtime, packages: marker.packages };
 }
 
-function describeMissing({ title, downloadBytes }: Definition, { root, gpuBytes }: Place, target: Target): Inspection {
+function describeMissing(definition: Definition, { root, gpuBytes }: Place, target: Target): Inspection {
   if (target.state === 'impossible') return target;
-  return { state: existsSync(root) ? 'broken' : 'absent', what: title, downloadBytes: downloadBytes + gpuBytes };
+  const state = existsSync(root) ? 'broken' : 'absent';
+  const downloadBytes = definition.downloadBytes + gpuBytes;
+  const compile = definition.kind === 'python' ? definition.compile : undefined;
+  if (compile === undefined) return { state, what: definition.title, downloadBytes };
+  const compileMinutes = minutesHere(compile.minutes, availableParallelism());
+  const time = `${compileMinutes} minute${compileMinutes === 1 ? '' : 's'}`;
+  return { state, what: `${definition.title} (compiled here, about ${time})`, downloadBytes, compileMinutes };
 }
 
 async function checkRoom(title: string, diskBytes: number, folder: string): Promise<void> {

@@ -22,6 +22,16 @@ const CAUSES: readonly Cause[] = [
     nextStep: 'Free some disk space, or name another cache folder with RUNOFF_CACHE.',
   },
   {
+    pattern: /DO NOT MATCH THE HASHES/,
+    reason: 'a package is not the one whose hash runoff knows',
+    nextStep: 'A mirror or a proxy may have changed it: use the official registry.',
+  },
+  {
+    pattern: /fatal error: Killed signal|cc1plus: out of memory|virtual memory exhausted/,
+    reason: 'the compiler ran out of memory',
+    nextStep: 'Close other programs, or add swap: a compiler process needs up to 1.5 GB.',
+  },
+  {
     pattern: /CERTIFICATE_VERIFY_FAILED|SELF_SIGNED_CERT|UNABLE_TO_(GET|VERIFY)|unable to get local issuer/i,
     reason: 'the package registry’s certificate is not trusted here (a proxy that reads along?)',
     nextStep: 'Tell pip and npm your company’s certificate: PIP_CERT and NODE_EXTRA_CA_CERTS.',

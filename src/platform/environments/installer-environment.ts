@@ -10,6 +10,8 @@ const REDIRECTING = new Set([
   // Other packages than the lock file's.
   'PIP_REQUIREMENT', 'PIP_CONSTRAINT', 'NPM_CONFIG_OMIT', 'NPM_CONFIG_INCLUDE', 'NPM_CONFIG_WORKSPACE', 'NPM_CONFIG_WORKSPACES',
   'NPM_CONFIG_PACKAGE_LOCK', 'NPM_CONFIG_PACKAGE',
+  // Another build than the one that we name. CC and CXX stay: a choice of compiler, and often the only one.
+  'CMAKE_ARGS', 'CMAKE_GENERATOR', 'CMAKE_TOOLCHAIN_FILE', 'CMAKE_BUILD_TYPE', 'CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS',
   // What starts our own npm run must not be taken for the environment's.
   'INIT_CWD', 'NODE_OPTIONS',
 ]);
@@ -19,7 +21,7 @@ export function installerEnvironment(source: Readonly<Record<string, string | un
   const kept: Record<string, string> = {};
   for (const [name, value] of Object.entries(source)) {
     const upper = name.toUpperCase();
-    if (value === undefined || REDIRECTING.has(upper) || upper.startsWith('NPM_PACKAGE_') || upper.startsWith('NPM_LIFECYCLE_')) continue;
+    if (value === undefined || REDIRECTING.has(upper) || upper.startsWith('NPM_PACKAGE_') || upper.startsWith('NPM_LIFECYCLE_') || upper.startsWith('SKBUILD_')) continue;
     kept[name] = value;
   }
   return kept;

@@ -4,9 +4,9 @@ import { dirname } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { monotonicMs, sleep } from '../clock.ts';
 
-/** The slowest step of an installation ends before; a lock that is older belongs to nobody. */
-const LOCK_AGE_MS_MAX = 60 * 60_000;
-const WAIT_MS_MAX = 60 * 60_000;
+/** The slowest installation, which compiles, ends before; a lock that is older belongs to nobody. */
+const LOCK_AGE_MS_MAX = 3 * 60 * 60_000;
+const WAIT_MS_MAX = LOCK_AGE_MS_MAX;
 const POLL_MS = 500;
 /** Time for a second runoff that took over the same stale lock to show itself. */
 const SETTLE_MS = 100;
@@ -17,7 +17,7 @@ export interface LockOptions {
   readonly onWait: (pid: number) => void;
 }
 
-/** Runs `work` while no other runoff does the same. @throws AppError `interrupted`, `environment-failed` after an hour. */
+/** Runs `work` while no other runoff does the same. @throws AppError `interrupted`, `environment-failed` after three hours. */
 export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
   await acquire(path, options);
@@ -50,7 +50,7 @@ async function acquire(path: string, { signal, onWait }: LockOptions): Promise<v
     told = true;
     await sleep(POLL_MS, signal);
   }
-  throw new AppError('environment-failed', `another runoff has been installing for an hour (lock ${path})`, {
+  throw new AppError('environment-failed', `another runoff has been installing for three hours (lock ${path})`, {
     hint: 'Stop it; if there is none, delete the lock file.',
   });
 }

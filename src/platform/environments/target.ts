@@ -1,10 +1,12 @@
 /** Where a managed environment lies on this machine, what it consists of, and whether it can be made here. */
 import { createHash } from 'node:crypto';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { findAccelerator } from './accelerator.ts';
 import { buildNode } from './build-node.ts';
 import { buildPython, pythonRuntime } from './build-python.ts';
 import type { BuildContext } from './build-step.ts';
+import { missingCompiler, readCompilerFacts } from './compiler.ts';
 import { thisPlatform, unsupportedReason } from './definition.ts';
 import type { Definition } from './definition.ts';
 import type { MarkerPlace } from './marker.ts';
@@ -38,11 +40,16 @@ export async function placeOf(definition: Definition, folder: string, gpu: 'off'
   const variant = binaries?.variant ?? 'cpu';
   const onGpu = variant === 'cuda' || variant === 'vulkan' ? variant : null;
   const name = onGpu === null ? definition.id : `${definition.id}-${onGpu}`;
-  const hash = createHash('sha256').update(JSON.stringify([definition.hash, platform, arch, binaries])).digest('hex');
+  const hash = createHash('sha256').update(JSON.stringify([definition.hash, platform, arch, binaries, ...compiledFor(definition)])).digest('hex');
   const root = join(folder, name);
   const runtime = definition.kind === 'node' ? process.execPath : pythonRuntime(root, platform);
   const gpuBytes = definition.kind === 'node' && onGpu !== null ? definition.gpuBytes[onGpu] : 0;
   return { root, runtime, hash, binaries, gpuBytes };
+}
+
+/** A compiled library uses what this very processor has: in a home folder that moves to another one, it may crash. */
+function compiledFor(definition: Definition): string[] {
+  return definition.kind === 'python' && definition.compile !== undefined ? [cpus()[0]?.model ?? 'unknown'] : [];
 }
 
 /** Starts programs (Python candidates): asked only when the environment is not there. */
@@ -52,6 +59,8 @@ export async function targetOf(definition: Definition, { binaries }: Place): Pro
   if (definition.kind === 'python') {
     const search = await searchPython(definition);
     if (search.state === 'missing') return { state: 'impossible', reason: search.reason, nextStep: search.nextStep };
+    const missing = definition.compile === undefined ? null : missingCompiler(await readCompilerFacts(), definition.title);
+    if (missing !== null) return { state: 'impossible', ...missing };
     return { state: 'possible', build: (context) => buildPython(context, definition, search.python.path) };
   }
   const npmCli = findNpmCli();

@@ -1,8 +1,9 @@
 /**
- * A small HTTP client for engines that serve on this machine. While an engine answers, each arrival costs one time stamp
+ * A small HTTP client for engines that serve, mostly on this machine. While an engine answers, each arrival costs one time stamp
  * and one array entry: what we burn, the engine lacks. Everything is parsed after the end.
  */
 import { Agent, request as httpRequest } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { monotonicMs } from '../clock.ts';
@@ -17,13 +18,17 @@ const BODY_SHOWN_CHARACTERS = 500;
  * A connection per request: some servers close a kept one without saying so, and the next request then fails with
  * "socket hang up" (seen with llama.cpp's server). Connecting over loopback costs ~0.1 ms.
  */
-const agent = new Agent({ keepAlive: false, maxSockets: 4 });
+const AGENT_OPTIONS = { keepAlive: false, maxSockets: 4 };
+const agent = new Agent(AGENT_OPTIONS);
+const secureAgent = new HttpsAgent(AGENT_OPTIONS);
 
 export interface HttpLimits {
   /** From the call to the last byte. */
   readonly timeoutMs: number;
   readonly maxBytes: number;
   readonly signal?: AbortSignal;
+  /** Beside the ones of the body, e.g. with a key. Redirects are never followed, so they reach this host only. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface StreamOptions extends HttpLimits {
@@ -56,10 +61,14 @@ export function streamSse(url: string, body: unknown, options: StreamOptions): P
 }
 
 async function send(url: string, body: Buffer | null, options: StreamOptions): Promise<StreamedAnswer> {
-  const request = httpRequest(url, {
-    agent,
+  const isSecure = url.startsWith('https:');
+  const request = (isSecure ? httpsRequest : httpRequest)(url, {
+    agent: isSecure ? secureAgent : agent,
     method: body === null ? 'GET' : 'POST',
-    headers: body === null ? {} : { 'content-type': 'application/json', 'content-length': body.length },
+    headers: {
+      ...options.headers,
+      ...(body === null ? {} : { 'content-type': 'application/json', 'content-length': body.length }),
+    },
   });
   const deadline = guard(request, url, options);
   try {

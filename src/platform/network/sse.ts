@@ -28,7 +28,7 @@ export function parseSse(chunks: readonly StampedChunk[]): SseEvent[] {
   return events;
 }
 
-function* stampedLines(chunks: readonly StampedChunk[]): Generator<{ atMs: number; line: string }> {
+export function* stampedLines(chunks: readonly StampedChunk[]): Generator<{ atMs: number; line: string }> {
   let parts: Buffer[] = [];
   for (const { atMs, bytes } of chunks) {
     let start = 0;

@@ -13,8 +13,8 @@ import type { Python } from '../../../src/platform/environments/python.ts';
 
 describe('the shipped definitions', () => {
   test('are readable and pinned', async () => {
-    expect(await listDefinitions(DEFINITIONS_FOLDER)).toEqual(['mlx-lm', 'node-llama-cpp', 'xllamacpp']);
-    for (const id of ['mlx-lm', 'xllamacpp']) {
+    expect(await listDefinitions(DEFINITIONS_FOLDER)).toEqual(['llama-cpp-python', 'mlx-lm', 'node-llama-cpp', 'xllamacpp']);
+    for (const id of ['llama-cpp-python', 'mlx-lm', 'xllamacpp']) {
       const { kind, folder } = await loadDefinition(DEFINITIONS_FOLDER, id);
       expect(kind).toBe('python');
       const lines = (await readFile(join(folder, 'requirements.txt'), 'utf8')).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -37,6 +37,8 @@ describe('the shipped definitions', () => {
     ['xllamacpp', 'win32', 'x64', null, null],
     ['xllamacpp', 'win32', 'arm64', null, 'xllamacpp has no build for Windows on ARM'],
     ['node-llama-cpp', 'win32', 'arm64', null, null],
+    ['llama-cpp-python', 'win32', 'x64', null, null],
+    ['llama-cpp-python', 'win32', 'arm64', null, "llama.cpp does not compile with Microsoft's compiler on Windows on ARM"],
   ] as const)('%s on %s-%s with glibc %s: %s', async (id, platform, arch, glibc, reason) => {
     const definition = await loadDefinition(DEFINITIONS_FOLDER, id);
     expect(unsupportedReason(definition, { platform, arch, glibc })?.reason ?? null).toBe(reason);
@@ -173,6 +175,8 @@ test.each([
   ['socket.gaierror: [Errno 11001] getaddrinfo failed', 'the package registry cannot be reached'],
   ['npm error 407 Proxy Authentication Required', 'the proxy refuses the connection'],
   ['ERROR: No matching distribution found for mlx==0.32.4', 'the registry has no build of a package for this system'],
+  ['ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.', 'a package is not the one whose hash runoff knows'],
+  ['c++: fatal error: Killed signal terminated program cc1plus', 'the compiler ran out of memory'],
   ['npm error code EACCES', 'the cache folder may not be written'],
   ['Error: something else\n    at file.js:1:1\nNode.js v24.0.0', 'Error: something else'],
   ['', 'it failed without a word'],
@@ -183,6 +187,7 @@ test.each([
 });
 
 test('installers keep proxies and lose what redirects them', () => {
-  const source = { HTTPS_PROXY: 'p', PIP_CERT: 'c', Path: 'x', PYTHONPATH: 'y', pip_target: 'z', npm_config_global: 'true', npm_package_name: 'runoff', UNSET: undefined };
-  expect(installerEnvironment(source)).toEqual({ HTTPS_PROXY: 'p', PIP_CERT: 'c', Path: 'x' });
+  const build = { CFLAGS: '-O0', CMAKE_ARGS: '-DGGML_CUDA=on', SKBUILD_BUILD_DIR: '/x' };
+  const source = { ...build, CXX: 'g++-13', HTTPS_PROXY: 'p', PIP_CERT: 'c', Path: 'x', PYTHONPATH: 'y', pip_target: 'z', npm_config_global: 'true', npm_package_name: 'runoff', UNSET: undefined };
+  expect(installerEnvironment(source)).toEqual({ CXX: 'g++-13', HTTPS_PROXY: 'p', PIP_CERT: 'c', Path: 'x' });
 });

@@ -1,0 +1,194 @@
+/** What `runoff models` does: looks into model files, and makes llamafiles. */
+import { open } from 'node:fs/promises';
+import { basename, resolve } from 'node:path';
+import { AppError } from '../core/errors.ts';
+import { memoryBytes, summarizeGguf, type GgufSummary } from '../models/gguf/summary.ts';
+import { llamafileHazards, type Hazard, type HazardId } from '../models/llamafile/hazards.ts';
+import { packLlamafile } from '../models/llamafile/pack.ts';
+import { readLlamafile, type LlamafileFacts } from '../models/llamafile/read-llamafile.ts';
+import type { Ui } from './ui.ts';
+
+/** Plain data: `--json` prints it as it is. */
+export interface Inspection {
+  readonly path: string;
+  readonly fileBytes: number;
+  /** Null for a .gguf file. */
+  readonly llamafile: LlamafileReport | null;
+  readonly models: readonly ModelReport[];
+}
+
+export interface LlamafileReport {
+  readonly version: string | null;
+  readonly generation: LlamafileFacts['generation'];
+  readonly format: LlamafileFacts['executable']['format'];
+  readonly architectures: LlamafileFacts['executable']['architectures'];
+  /** `.args`; null when there is none. */
+  readonly defaultArguments: readonly string[] | null;
+  readonly entryCount: number;
+  readonly hazards: readonly Hazard[];
+}
+
+export interface ModelReport extends Pick<
+  GgufSummary,
+  | 'architecture'
+  | 'parameterCount'
+  | 'quantisation'
+  | 'bitsPerWeight'
+  | 'tensorTypes'
+  | 'layerCount'
+  | 'tokenizer'
+  | 'preTokenizer'
+  | 'vocabularySize'
+  | 'contextTokens'
+  | 'license'
+> {
+  /** Of the file or the entry. */
+  readonly fileName: string;
+  readonly fileBytes: number;
+  /** general.name */
+  readonly name: string;
+  /** Inside a llamafile; null for a file of its own. */
+  readonly place: { readonly offset: number; readonly aligned: boolean; readonly crc32: string } | null;
+  readonly hasChatTemplate: boolean;
+  readonly memory: {
+    readonly contextTokens: number;
+    readonly weightBytes: number;
+    /** f16; null where the architecture keeps another kind of state. */
+    readonly cacheBytes: number | null;
+  };
+}
+
+/** What an application often asks for, and what fits most machines. */
+const CONTEXT_TOKENS = 4_096;
+
+/**
+ * Reads headers only, whatever the size; runs nothing.
+ * @param contextTokens to compute the memory for; null: 4,096, or the model's own where that is less
+ * @throws AppError `model-not-found`, `model-invalid`, `model-unsupported`
+ */
+export async function inspectModel(path: string, contextTokens: number | null): Promise<Inspection> {
+  const absolute = resolve(path);
+  if ((await magicOf(absolute)) === 'GGUF' || /\.gguf$/i.test(path)) {
+    const summary = await summarizeGguf(absolute);
+    const { fileBytes } = summary;
+    return {
+      path: absolute,
+      fileBytes,
+      llamafile: null,
+      models: [report(summary, basename(path), null, contextTokens)],
+    };
+  }
+  const facts = await readLlamafile(absolute);
+  return {
+    path: absolute,
+    fileBytes: facts.fileBytes,
+    llamafile: {
+      version: facts.version,
+      generation: facts.generation,
+      format: facts.executable.format,
+      architectures: facts.executable.architectures,
+      defaultArguments: facts.defaults?.words ?? null,
+      entryCount: facts.zip?.entries.length ?? 0,
+      hazards: llamafileHazards(facts),
+    },
+    models: facts.models.flatMap(({ entry, aligned, summary }) => {
+      if (summary === null) return [];
+      const place = { offset: entry.dataOffset, aligned, crc32: entry.crc32.toString(16).padStart(8, '0') };
+      return [report(summary, entry.name, place, contextTokens)];
+    }),
+  };
+}
+
+async function magicOf(path: string): Promise<string> {
+  const handle = await open(path, 'r').catch((cause: unknown) => {
+    throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
+      hint: 'Check the path and its permissions.',
+      cause,
+    });
+  });
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+    return buffer.toString('latin1', 0, bytesRead);
+  } catch (cause) {
+    throw new AppError('model-unsupported', `${path} is not a file that can be read.`, {
+      hint: 'Give the path of a .gguf file or a llamafile.',
+      cause,
+    });
+  } finally {
+    await handle.close();
+  }
+}
+
+function report(
+  summary: GgufSummary,
+  fileName: string,
+  place: ModelReport['place'],
+  asked: number | null,
+): ModelReport {
+  const known = summary.contextTokens === 0 ? CONTEXT_TOKENS : summary.contextTokens;
+  const contextTokens = asked ?? Math.min(CONTEXT_TOKENS, known);
+  const memory = memoryBytes(summary, contextTokens);
+  return {
+    fileName,
+    fileBytes: summary.fileBytes,
+    name: summary.name,
+    place,
+    architecture: summary.architecture,
+    layerCount: summary.layerCount,
+    parameterCount: summary.parameterCount,
+    quantisation: summary.quantisation,
+    bitsPerWeight: summary.bitsPerWeight,
+    tensorTypes: summary.tensorTypes,
+    tokenizer: summary.tokenizer,
+    preTokenizer: summary.preTokenizer,
+    vocabularySize: summary.vocabularySize,
+    hasChatTemplate: summary.chatTemplate !== null,
+    contextTokens: summary.contextTokens,
+    license: summary.license,
+    memory: { contextTokens, weightBytes: memory.weights, cacheBytes: memory.cache },
+  };
+}
+
+export interface PackModelsAsk {
+  readonly llamafile: string;
+  readonly models: readonly string[];
+  readonly args: readonly string[];
+  /** Null: the first model's name with `.llamafile`, in this folder. */
+  readonly out: string | null;
+  readonly replace: boolean;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+/** What makes the new file useless for somebody: told at once. The rest is for `inspect`. */
+const TOLD_AT_ONCE: readonly HazardId[] = [
+  'windows-4-gib',
+  'several-models',
+  'one-system',
+  'no-arm64',
+  'no-x86-64',
+  'tied-embeddings',
+  'architecture-unknown',
+  'server-in-args',
+];
+
+/** @throws AppError as `packLlamafile` does */
+export async function packModels(
+  ask: PackModelsAsk,
+): Promise<{ path: string; fileBytes: number; warnings: readonly Hazard[] }> {
+  const { llamafile: binary, models, args, replace, signal, ui } = ask;
+  const out = ask.out ?? `${basename(models[0] ?? '').replace(/\.gguf$/i, '')}.llamafile`;
+  const megabytes = (bytes: number): number => Math.ceil(bytes / 1e6);
+  const facts = await packLlamafile({
+    binary,
+    models,
+    args,
+    out,
+    replace,
+    signal,
+    onProgress: ({ doneBytes, totalBytes }) =>
+      ui.status(`Packing ${basename(out)} (${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB)`),
+  });
+  const warnings = llamafileHazards(facts).filter(({ id }) => TOLD_AT_ONCE.includes(id));
+  return { path: out, fileBytes: facts.fileBytes, warnings };
+}

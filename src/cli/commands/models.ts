@@ -1,0 +1,61 @@
+import { z } from 'zod';
+import { inspectModel, packModels } from '../../app/models.ts';
+import { describeInspection } from '../../app/models-text.ts';
+import { AppError } from '../../core/errors.ts';
+import { terminalUi } from '../progress.ts';
+import { interruptible } from '../signals.ts';
+
+const inspectOptions = z.object({ context: z.number().optional(), json: z.boolean().optional() });
+const packOptions = z.object({
+  llamafile: z.string(),
+  arg: z.array(z.string()).optional(),
+  out: z.string().optional(),
+  replace: z.boolean().optional(),
+});
+
+/** Columns where nobody sees a terminal. */
+const WIDTH = 100;
+
+export async function inspectCommand(file: string, raw: Record<string, unknown>): Promise<void> {
+  const { context, json } = inspectOptions.parse(raw);
+  const inspection = await inspectModel(file, context ?? null);
+  const text =
+    json === true
+      ? JSON.stringify(inspection, null, 2)
+      : describeInspection(inspection, process.stdout.columns ?? WIDTH);
+  process.stdout.write(`${text}\n`);
+}
+
+export async function packCommand(words: readonly string[], raw: Record<string, unknown>): Promise<void> {
+  const { llamafile, arg = [], out, replace } = packOptions.parse(raw);
+  const { models, args } = splitWords(words);
+  const ui = terminalUi(process.stderr);
+  const { signal, release } = interruptible(ui);
+  try {
+    const packed = await packModels({
+      llamafile,
+      models,
+      args: [...arg, ...args],
+      out: out ?? null,
+      replace: replace === true,
+      signal,
+      ui,
+    });
+    ui.done();
+    process.stdout.write(`${packed.path}: ${(packed.fileBytes / 1e6).toFixed(1)} MB\n`);
+    for (const { what, remedy } of packed.warnings) ui.line(`Note: ${what} ${remedy}`);
+    ui.line(`Look into it: runoff models inspect ${packed.path}`);
+  } catch (error) {
+    if (signal.aborted) throw new AppError('interrupted', 'stopped; nothing was written', { cause: error });
+    throw error;
+  } finally {
+    ui.done();
+    release();
+  }
+}
+
+/** The parser drops the `--`; a word with a dash at its start, or `...`, can only stand behind it. */
+function splitWords(words: readonly string[]): { models: readonly string[]; args: readonly string[] } {
+  const first = words.findIndex((word) => word.startsWith('-') || word === '...');
+  return first < 0 ? { models: words, args: [] } : { models: words.slice(0, first), args: words.slice(first) };
+}
