@@ -6,7 +6,7 @@ const REPAINT_MS = 1_000;
 const CLEAR_LINE = '\r\u001B[2K';
 
 export function terminalUi(stream: NodeJS.WriteStream): Ui {
-  if (!stream.isTTY) return plainUi(stream);
+  if (!stream.isTTY) return plainUi(stream, () => performance.now());
   let paintedAtMs = Number.NEGATIVE_INFINITY;
   let painted = '';
   let wanted = '';
@@ -40,15 +40,20 @@ export function terminalUi(stream: NodeJS.WriteStream): Ui {
   };
 }
 
-/** Without a terminal a status is printed once when it changes in kind (its text up to the first digit). */
-function plainUi(stream: NodeJS.WritableStream): Ui {
-  let last = '';
+/** A log that says nothing for longer looks stuck: a compilation takes ten minutes. */
+const PLAIN_REPEAT_MS = 30_000;
+
+/** Without a terminal a status is printed when its first part changes in more than its numbers, and else now and then. */
+export function plainUi(stream: Pick<NodeJS.WritableStream, 'write'>, nowMs: () => number): Ui {
+  let lastKind = '';
+  let printedAtMs = Number.NEGATIVE_INFINITY;
   return {
     line: (text) => void stream.write(`${text}\n`),
     status(text) {
-      const kind = text.split(/[\d(]/)[0] ?? text;
-      if (kind === last) return;
-      last = kind;
+      const kind = (text.split(' · ')[0] ?? text).replaceAll(/\d+/g, '#');
+      if (kind === lastKind && nowMs() - printedAtMs < PLAIN_REPEAT_MS) return;
+      lastKind = kind;
+      printedAtMs = nowMs();
       stream.write(`${text}\n`);
     },
     done() {},

@@ -71,7 +71,7 @@ function workDifferences(before: RunRecord, after: RunRecord): string[] {
   const [left, right] = [before.manifest, after.manifest];
   const differences: string[] = [];
   const [modelBefore, modelAfter] = [left.models[0], right.models[0]];
-  if (weightsOf(modelBefore) !== weightsOf(modelAfter))
+  if (!areSameWeights(modelBefore, modelAfter))
     differences.push(`model: ${modelBefore?.name ?? '?'} before, ${modelAfter?.name ?? '?'} after, other weights`);
   if (left.plan.generateTokens !== right.plan.generateTokens)
     differences.push(`tokens generated: ${left.plan.generateTokens} before, ${right.plan.generateTokens} after`);
@@ -91,8 +91,12 @@ function workDifferences(before: RunRecord, after: RunRecord): string[] {
 }
 
 /** Only a hash or the fingerprint tells that weights are the same; without both, nothing does. */
-function weightsOf(model: ModelFacts | undefined): string {
-  return model?.sha256 ?? model?.fingerprint ?? `unknown ${Math.random()}`;
+function areSameWeights(before: ModelFacts | undefined, after: ModelFacts | undefined): boolean {
+  const isEqual = (name: 'sha256' | 'fingerprint'): boolean => {
+    const value = before?.[name] ?? null;
+    return value !== null && value === after?.[name];
+  };
+  return isEqual('sha256') || isEqual('fingerprint');
 }
 
 function machineOf({ manifest: { machine } }: RunRecord): string {

@@ -39,8 +39,8 @@ export function parseListeningInodes(text: string, port: number): string[] {
 
 /** Pure: `lsof -t` prints one process id a line; forked servers share a socket, the first is the oldest. */
 export function parseLsof(text: string): number | null {
-  const pids = text.split('\n').filter((line) => /^\d+$/.test(line));
-  return pids[0] === undefined ? null : Number(pids[0]);
+  const pid = text.split('\n').find((line) => /^\d+$/.test(line));
+  return pid === undefined ? null : Number(pid);
 }
 
 /** Pure: `netstat -ano`. The word for LISTENING is translated; a foreign port of 0 is what says it in every language. */

@@ -95,7 +95,7 @@ describe('unequal work is not compared, and the reason is told', () => {
   const base = manifestOf([engineFacts('alpha'), engineFacts('beta')]);
   const [model] = base.models;
   test.each<[string, Partial<Manifest>]>([
-    ['model', { models: model === undefined ? [] : [{ ...model, sha256: 'b'.repeat(64) }] }],
+    ['model', { models: model === undefined ? [] : [{ ...model, sha256: 'b'.repeat(64), fingerprint: null }] }],
     ['tokens generated', { plan: { ...base.plan, generateTokens: 32 } }],
     ['threads', { settings: { ...base.settings, threads: 4 } }],
     ['model', { models: model === undefined ? [] : [{ ...model, sha256: null, fingerprint: null }] }],
@@ -109,6 +109,14 @@ describe('unequal work is not compared, and the reason is told', () => {
     const plan = { ...base.plan, prompts: [{ name: 'standard', tokenCount: 513, source: 'study text' }] };
     expect(compareRuns(BEFORE, run({ seed: 6, times, manifest: { plan } })).differences.join()).toContain('prompts');
   });
+});
+
+test('another file with the same fingerprint is the same work', () => {
+  const [model] = BEFORE.manifest.models;
+  const models = model === undefined ? [] : [{ ...model, fingerprint: 'rf1:equal' }];
+  const before = { ...BEFORE, manifest: { ...BEFORE.manifest, models } };
+  const moved = { ...before.manifest, models: models.map((file) => ({ ...file, sha256: 'b'.repeat(64) })) };
+  expect(compareRuns(before, { ...before, manifest: moved }).differences).toEqual([]);
 });
 
 test('another machine is said', () => {

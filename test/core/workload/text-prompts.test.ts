@@ -4,7 +4,7 @@ import { buildPrompts } from '../../../src/core/workload/build-prompts.ts';
 /** A tokenizer of pairs: two letters that follow each other become one token, like words that meet at a seam. */
 const LETTERS = 'abcdefghij ';
 const PAIRS = ['ab', 'bc', 'cd', 'de', 'ja', ' a'];
-const VOCABULARY = [...LETTERS, ...PAIRS];
+const VOCABULARY = [...LETTERS.split(''), ...PAIRS];
 
 function encode(text: string): number[] {
   const tokens: number[] = [];
