@@ -9,7 +9,12 @@ export const DEFAULT_ENGINES = ['llama-cpp', 'llama-server', 'mlx-lm'] as const;
 const STUDY_TEXT = 'study text';
 const STUDY_PROMPT = 'study-long';
 
-const NAMED_PROMPTS: Readonly<Record<string, number>> = { short: 5, standard: 512, long: 1_200, 'very-long': 4_096 };
+export const NAMED_PROMPTS: Readonly<Record<string, number>> = {
+  short: 5,
+  standard: 512,
+  long: 1_200,
+  'very-long': 4_096,
+};
 const DEFAULT_PROMPTS = ['short', 'standard'];
 const STUDY_PROMPTS = ['short', 'long', 'very-long'];
 /** The protocol's default: enough tokens for a rate, and a request that an application would make. */

@@ -16,6 +16,7 @@ export function buildProgram(): Command {
   addEngines(program);
   addModels(program);
   addDoctor(program);
+  addSelftest(program);
   addSetup(program);
   addCache(program);
   return program;
@@ -204,6 +205,30 @@ function addDoctor(program: Command): void {
     .option('--json', 'as JSON')
     .action(async (model: string | undefined, options: Record<string, unknown>) =>
       (await import('./commands/doctor.ts')).doctorCommand(model, options),
+    );
+}
+
+function addSelftest(program: Command): void {
+  program
+    .command('selftest')
+    .description(
+      'runoff tests itself here: cheating engines must be caught, the same engine twice must be no difference, slower copies must be found',
+    )
+    .option('-m, --model <model>', 'model to test with (default: the demonstration model)')
+    .option('-e, --engine <id>', 'engine to test with; its worker must be able to slow itself down', 'llama-cpp')
+    .option(
+      '-b, --budget <time>',
+      'time for the comparison; the other checks take a minute more (default: 210s)',
+      duration,
+    )
+    .option('-t, --threads <n>', 'threads for every engine (default: physical cores)', integer(1, 1_024))
+    .option('--seed <n>', 'seed of the order and the prompts (default: random, recorded)', integer(0, 2 ** 32 - 1))
+    .option('-o, --out <folder>', 'folder for the record (default: selftests/DATE-TIME)')
+    .option('--no-install', 'use only what is installed')
+    .option('-y, --yes', 'do not ask before installing and measuring')
+    .option('--json', 'print the result as JSON on stdout, everything else on stderr')
+    .action(async (options: Record<string, unknown>) =>
+      (await import('./commands/selftest.ts')).selftestCommand(options),
     );
 }
 

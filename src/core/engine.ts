@@ -220,6 +220,8 @@ export interface Engine {
   readonly capabilities: Capabilities;
   /** Managed environment that provides it, when the user has none. */
   readonly environment: string | null;
+  /** Its worker takes `burnShare` with `load`, so that `runoff selftest` can make a copy of it that is slower. */
+  readonly burnsOnRequest?: boolean;
   /** What it takes to ship it. An adapter of a user's own need not say. */
   readonly shipping?: ShippingFacts;
   /** Looks, never installs; answers within seconds. */

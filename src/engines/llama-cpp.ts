@@ -41,6 +41,7 @@ export const engine: Engine = {
     logprobs: true,
     settings: LLAMA_SETTINGS,
   },
+  burnsOnRequest: true,
   shipping,
 
   async detect(host): Promise<Detection> {

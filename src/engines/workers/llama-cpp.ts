@@ -15,6 +15,8 @@ const REPLY_FD = 3;
 
 interface LoadParams {
   readonly modelPath: string;
+  /** `runoff selftest` makes a copy of this engine that is slower by this share, e.g. 0.1. */
+  readonly burnShare?: number;
   readonly settings: {
     readonly threads: number;
     readonly contextTokens: number;
@@ -40,9 +42,11 @@ interface Loaded {
 }
 
 let loaded: Loaded | null = null;
+let burnShare = 0;
 
 async function load(params: LoadParams): Promise<unknown> {
   const startedMs = performance.now();
+  burnShare = params.burnShare ?? 0;
   const { settings } = params;
   const library = await importLibrary();
   const llama = await library.getLlama({
@@ -109,18 +113,27 @@ async function generate(params: GenerateParams): Promise<unknown> {
   let promptTokenCount = 0;
   let firstTokenLogprobs: { token: number; logprob: number }[] = [];
   const startedMs = performance.now();
+  let lastMs = startedMs;
+  /** Now, after burning the share of the time that this token took. */
+  const stamp = (): number => {
+    const nowMs = performance.now();
+    const untilMs = nowMs + burnShare * (nowMs - lastMs);
+    lastMs = nowMs;
+    while (lastMs < untilMs) lastMs = performance.now();
+    return lastMs - startedMs;
+  };
   if (params.topLogprobs > 0) {
     for await (const output of sequence.evaluateWithMetadata(params.promptTokens, { probabilities: true }, options)) {
       if (tokens.length === 0) {
         promptTokenCount = sequence.nextTokenIndex;
         firstTokenLogprobs = topLogprobs(output.probabilities, params.topLogprobs);
       }
-      eventMs.push(performance.now() - startedMs);
+      eventMs.push(stamp());
       if (tokens.push(output.token) >= params.generateTokens) break;
     }
   } else {
     for await (const token of sequence.evaluate(params.promptTokens, options)) {
-      eventMs.push(performance.now() - startedMs);
+      eventMs.push(stamp());
       if (tokens.length === 0) promptTokenCount = sequence.nextTokenIndex;
       if (tokens.push(token) >= params.generateTokens) break;
     }

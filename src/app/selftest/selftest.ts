@@ -1,0 +1,311 @@
+/** `runoff selftest`: runoff measures what is known, on a real engine and this machine, and must say so. */
+import { join } from 'node:path';
+import { AssertionFailure } from '../../core/assert.ts';
+import { collect } from '../../core/derive/collect.ts';
+import { deriveRecord } from '../../core/derive/derive-record.ts';
+import { logs, mixValues } from '../../core/derive/values.ts';
+import type { Engine } from '../../core/engine.ts';
+import { AppError, messageOf } from '../../core/errors.ts';
+import { planRun } from '../../core/protocol/plan-run.ts';
+import type { EngineFacts, GateEvent, Manifest, RunEvent } from '../../core/record.ts';
+import {
+  CHEATS,
+  judgeCheat,
+  judgeClocks,
+  judgeHonest,
+  judgeSame,
+  judgeSlower,
+  resolutions,
+  SLOWDOWNS,
+} from '../../core/selftest/selftest.ts';
+import type { Cheat, Clocks, Gate, Judgement, Outcome, Resolution } from '../../core/selftest/selftest.ts';
+import { MIX_PROMPT } from '../../core/verdict/compare-family.ts';
+import { atomicWrite } from '../../platform/files/atomic-write.ts';
+import { createRun } from '../../store/run-folder.ts';
+import { checkEngine } from '../check-engine.ts';
+import type { Machinery, PreparedEngine } from '../machinery.ts';
+import { measure } from '../measure.ts';
+import { NAMED_PROMPTS, planDefaults } from '../plan.ts';
+import type { PreparedRun } from '../prepare.ts';
+import type { Ui } from '../ui.ts';
+import { compareClocks } from './clocks.ts';
+import { cheating, copyOf, slowerBy } from './inject.ts';
+
+/** Short, so that five arms get blocks enough; request times are compared, for which these lengths do. */
+export const SELFTEST_PLAN = { prompts: [128], generate: 32, blocks: 8, budgetSeconds: 210 } as const;
+export const RESULT_FILE = 'selftest.json';
+/** An engine that hangs in a check must not eat the time of the comparison. */
+const CHECK_MS_MAX = 120_000;
+
+export interface SelftestAsk {
+  readonly machinery: Machinery;
+  /** One engine whose worker takes `burnShare`. */
+  readonly run: PreparedRun;
+  /** An engine with times of its own, where there is one. */
+  readonly timed: PreparedEngine | null;
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+export interface SelftestItem extends Judgement {
+  readonly id: string;
+  /** What was done, and what must come out. */
+  readonly title: string;
+}
+
+export interface SelftestResult {
+  readonly schemaVersion: 1;
+  readonly runoffVersion: string;
+  readonly startedAt: string;
+  readonly machine: string;
+  readonly model: string;
+  readonly engine: string;
+  readonly state: 'complete' | 'interrupted';
+  readonly outcome: Outcome;
+  readonly items: readonly SelftestItem[];
+  readonly clocks: Clocks | null;
+  readonly rejectedBlocks: number;
+  /** Of a run with the default prompts and two engines as fast as this one; empty where the spread is unknown. */
+  readonly resolutions: readonly Resolution[];
+}
+
+interface Arm {
+  readonly id: string;
+  /** Null: the same engine again. */
+  readonly share: number | null;
+  readonly engine: Engine;
+}
+
+/** @throws AppError `usage` for an engine that cannot be slowed, `interrupted`, and as a run does */
+export async function selftest(ask: SelftestAsk): Promise<SelftestResult> {
+  const { run, ui } = ask;
+  const [prepared] = run.engines;
+  const facts = run.manifest.engines.find(({ id }) => id === prepared?.engine.id);
+  if (prepared === undefined || facts === undefined || prepared.engine.burnsOnRequest !== true)
+    throw new AppError('usage', `${prepared?.engine.id ?? 'the engine'} cannot be slowed down on request`, {
+      hint: 'Leave --engine out: llama-cpp can.',
+    });
+  const arms = armsOf(prepared.engine);
+  const manifest = withArms(run.manifest, facts, arms);
+  const log = await createRun(ask.folder, manifest);
+  try {
+    const checks = await checkCheats(ask, prepared, facts);
+    const clocks = await readClocks(ask);
+    ui.line('Measuring the engine against itself and against slower copies');
+    const engines = [prepared, ...arms.map(({ engine }) => ({ ...prepared, engine }))];
+    const { workload, bannedTokens, bosToken, vocabularySize } = run;
+    const { machinery, signal } = ask;
+    const { budgetMs } = manifest.plan;
+    const state = await measure({
+      log,
+      engines,
+      workload,
+      bannedTokens,
+      bosToken,
+      vocabularySize,
+      budgetMs,
+      machinery,
+      signal,
+      ui,
+    });
+    const compared = compareArms(manifest, log.events, prepared.engine.id, arms);
+    const items = [...compared.items, ...checks, ...clocksItem(clocks)];
+    const result: SelftestResult = {
+      schemaVersion: 1,
+      runoffVersion: manifest.runoffVersion,
+      startedAt: manifest.startedAt,
+      machine: `${manifest.machine.cpu}, ${manifest.machine.physicalCores} cores, ${manifest.machine.os}`,
+      model: manifest.models[0]?.name ?? manifest.plan.model,
+      engine: `${prepared.engine.id} (${facts.build?.version ?? 'unknown build'})`,
+      state,
+      outcome: overall(items),
+      items,
+      clocks,
+      rejectedBlocks: log.events.filter((event) => event.type === 'block-end' && event.state === 'rejected').length,
+      resolutions: compared.resolutions,
+    };
+    await atomicWrite(join(log.path, RESULT_FILE), `${JSON.stringify(result, null, 2)}\n`);
+    return result;
+  } finally {
+    await log.close();
+  }
+}
+
+/** One failure fails all; otherwise what could not be told keeps it from passing. */
+function overall(items: readonly SelftestItem[]): Outcome {
+  if (items.some(({ outcome }) => outcome === 'failed')) return 'failed';
+  return items.some(({ outcome }) => outcome === 'undecided') ? 'undecided' : 'passed';
+}
+
+function armsOf(engine: Engine): Arm[] {
+  const again = `${engine.id}-again`;
+  return [
+    { id: again, share: null, engine: copyOf(engine, again) },
+    ...SLOWDOWNS.map((share) => {
+      const id = `${engine.id}-slower-${Math.round(100 * share)}`;
+      return { id, share, engine: slowerBy(engine, share, id) };
+    }),
+  ];
+}
+
+function withArms(manifest: Manifest, facts: EngineFacts, arms: readonly Arm[]): Manifest {
+  const engines = [facts, ...arms.map(({ id, engine }) => ({ ...facts, id, title: engine.title }))];
+  return { ...manifest, engines, plan: { ...manifest.plan, engines: engines.map(({ id }) => id) } };
+}
+
+/** The gates on the honest engine, then on one that cheats in each way. */
+async function checkCheats(ask: SelftestAsk, prepared: PreparedEngine, facts: EngineFacts): Promise<SelftestItem[]> {
+  const check = async (
+    given: { readonly id: string; readonly title: string; readonly what: string; readonly engine: Engine },
+    judge: (gates: readonly Gate[]) => Judgement,
+  ): Promise<SelftestItem> => {
+    const { id, title, what, engine } = given;
+    const onStep = (step: string): void => ask.ui.status(`Gates on ${engine.id} with ${what} · ${step}`);
+    return { id, title, ...(await judged(ask, { ...prepared, engine }, facts, onStep, judge)) };
+  };
+  const { engine } = prepared;
+  const items = [
+    await check(
+      { id: 'honest', title: 'the engine as it is passes every gate', what: 'nothing changed', engine },
+      judgeHonest,
+    ),
+  ];
+  for (const cheat of Object.keys(CHEATS) as Cheat[]) {
+    const what = CHEAT_TITLES[cheat];
+    const given = { id: cheat, title: `${what} is caught`, what, engine: cheating(engine, cheat) };
+    items.push(await check(given, (gates) => judgeCheat(cheat, gates)));
+  }
+  return items;
+}
+
+const CHEAT_TITLES: Readonly<Record<Cheat, string>> = {
+  truncation: 'a prompt cut in half without a word',
+  cache: 'a hidden prompt cache',
+  'early-stop': 'an answer of half the length',
+};
+
+/** A check that breaks off, as on a machine that is too busy, leaves its question open. */
+async function judged(
+  ask: SelftestAsk,
+  prepared: PreparedEngine,
+  facts: EngineFacts,
+  onStep: (step: string) => void,
+  judge: (gates: readonly Gate[]) => Judgement,
+): Promise<Judgement> {
+  const gates: GateEvent[] = [];
+  const { machinery, run, signal } = ask;
+  signal.throwIfAborted();
+  const { manifest, workload, bannedTokens, bosToken, vocabularySize } = run;
+  try {
+    await checkEngine(machinery, {
+      prepared,
+      facts,
+      manifest,
+      workload,
+      bannedTokens,
+      bosToken,
+      vocabularySize,
+      deadlineMs: machinery.nowMs() + CHECK_MS_MAX,
+      append: async (event) => void (event.type === 'gate' && gates.push(event)),
+      onStep,
+      signal,
+    });
+  } catch (error) {
+    if (signal.aborted || error instanceof AssertionFailure) throw error;
+    return { outcome: 'undecided', detail: `could not be checked: ${messageOf(error)}` };
+  }
+  return judge(gates);
+}
+
+async function readClocks({ machinery, run, timed: prepared, signal, ui }: SelftestAsk): Promise<Clocks | null> {
+  if (prepared === null) return null;
+  ui.status(`Our clock against ${prepared.engine.id}'s own`);
+  try {
+    return await compareClocks({ machinery, prepared, run, signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    ui.line(`${prepared.engine.id} could not be asked for its own times: ${messageOf(error)}`);
+    return null;
+  }
+}
+
+function clocksItem(clocks: Clocks | null): SelftestItem[] {
+  if (clocks === null) return [];
+  return [{ id: 'clocks', title: `our times of ${clocks.engine} are its own, within 3%`, ...judgeClocks(clocks) }];
+}
+
+/** Each arm is judged as a run of two would be: the family of five would ask for more than anybody's run does. */
+function compareArms(
+  manifest: Manifest,
+  events: readonly RunEvent[],
+  plain: string,
+  arms: readonly Arm[],
+): Pick<SelftestResult, 'items' | 'resolutions'> {
+  const pairWith = (id: string): Parameters<typeof judgeSame>[0] => {
+    const ids = new Set([plain, id]);
+    const isOurs = (event: RunEvent): boolean => !('engine' in event) || event.engine === null || ids.has(event.engine);
+    const two = { ...manifest, engines: manifest.engines.filter((engine) => ids.has(engine.id)) };
+    const { comparisons } = deriveRecord(
+      two,
+      events.filter((event) => isOurs(event) && (event.type !== 'engine-facts' || ids.has(event.facts.id))),
+    );
+    return comparisons.find(({ metric, prompt }) => metric === 'request' && prompt === MIX_PROMPT) ?? null;
+  };
+  const items = arms.map(({ id, share }): SelftestItem => {
+    const pair = pairWith(id);
+    return share === null
+      ? { id: 'same', title: 'the same engine twice is no difference', ...judgeSame(pair) }
+      : {
+          id: `slower-${Math.round(100 * share)}`,
+          title: `a copy slower by ${Math.round(100 * share)}% is found`,
+          ...judgeSlower(pair, { plain, share }),
+        };
+  });
+  const same = arms.find(({ share }) => share === null);
+  const { margin } = manifest.plan;
+  return {
+    items,
+    resolutions:
+      same === undefined
+        ? []
+        : resolutions(differencesOf(events, plain, same.id, manifest), {
+            blockMs: defaultBlockMs(events, plain),
+            margin,
+          }),
+  };
+}
+
+/** ln of the ratio of their request times, one an accepted block. */
+function differencesOf(events: readonly RunEvent[], plain: string, again: string, { plan }: Manifest): number[] {
+  const collected = collect(events);
+  const [left, right] = [plain, again].map((id) =>
+    logs(
+      mixValues(
+        collected,
+        id,
+        plan.prompts.map(({ name }) => name),
+      ),
+    ),
+  );
+  return (left ?? []).flatMap((value, block) => {
+    const other = right?.[block] ?? null;
+    return value === null || other === null ? [] : [other - value];
+  });
+}
+
+/** What a block of two engines as fast as this one takes with the prompts of the default run, ms. */
+function defaultBlockMs(events: readonly RunEvent[], plain: string): number {
+  const pilot = events.find((event) => event.type === 'pilot' && event.engine === plain);
+  if (pilot?.type !== 'pilot') return 0;
+  const { prompts, generate, blocks } = planDefaults({});
+  const plan = planRun({
+    engines: ['a', 'b'].map((id) => ({ id, referenceBackend: null, pilot })),
+    prompts: prompts.map((name) => ({ name: String(name), tokenCount: NAMED_PROMPTS[name] ?? Number(name) })),
+    generateTokens: generate,
+    iterations: 3,
+    maxBlocks: blocks,
+    remainingMs: Number.MAX_SAFE_INTEGER,
+  });
+  return plan.estimateMsPerBlock;
+}
