@@ -7,6 +7,7 @@ import { AppError } from '../core/errors.ts';
 import type { EngineFacts, Manifest, RunEvent } from '../core/record.ts';
 import { toSample } from '../core/sample.ts';
 import type { GateResult } from '../core/validity/gate-result.ts';
+import { mergeSettings } from '../core/tune/merge-settings.ts';
 import {
   contextPerSlotGate,
   doubleBosGate,
@@ -201,7 +202,7 @@ class Check {
         generateTokens: manifest.plan.generateTokens,
       }),
     );
-    this.keep(settingsGate({ asked: manifest.settings, reported: info.settings }));
+    this.keep(settingsGate({ asked: mergeSettings(manifest.settings, this.ask.facts.tuned), reported: info.settings }));
   }
 
   private fresh(tokenCount: number): number[] {

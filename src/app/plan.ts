@@ -55,6 +55,7 @@ export const planFileSchema = z.strictObject({
   gpu: z.enum(['off', 'auto']).optional(),
   study: z.boolean().optional(),
   ladder: z.boolean().optional(),
+  tuned: z.boolean().optional(),
 });
 export type PlanFile = z.infer<typeof planFileSchema>;
 
@@ -107,6 +108,7 @@ export async function makePlan(asked: PlanFile, context: PlanContext): Promise<P
     gpu: asked.gpu ?? 'auto',
     margin: MARGIN,
     ladder: asked.ladder ?? false,
+    tuned: asked.tuned ?? false,
   });
 }
 

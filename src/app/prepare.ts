@@ -25,6 +25,8 @@ import { DEFAULT_MODEL, isStudyText, makePlan } from './plan.ts';
 import type { PlanFile } from './plan.ts';
 import { isUrl, parseEngineSpec, prepareEngines } from './prepare-engines.ts';
 import type { FoundEngine } from './prepare-engines.ts';
+import { readTuned } from './tune/tuned-store.ts';
+import { withSettings } from './with-settings.ts';
 import { prepareMlx, prepareModel } from './prepare-model.ts';
 import type { ModelAsk, PreparedModel } from './prepare-model.ts';
 import type { Ui } from './ui.ts';
@@ -58,8 +60,8 @@ const NONCE_WORD = /^ [A-Za-z]{3,}$/;
 const NONCE_TOKENS_MAX = 20_000;
 
 /** @throws AppError with what is missing and what to do; nothing is measured before this is complete. */
-export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
-  const ask = { ...given, asked: withAbsolutePaths(given.asked) };
+export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
+  const ask = { ...request, asked: withAbsolutePaths(request.asked) };
   const { ui, signal } = ask;
   const isLadder = ask.asked.ladder === true;
   requireModelFile(ask.asked.model);
@@ -92,7 +94,7 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
     ui,
   };
   const model = await prepareModel(modelAsk);
-  const formats = await prepareFormats(found, facts, model, modelAsk);
+  const given = await prepareFormats(found, facts, model, modelAsk);
   ui.status('Building the prompts');
   const tokenizer = await loadTokenizer(model.path);
   const machine = await readMachine();
@@ -103,6 +105,7 @@ export async function prepareRun(given: PrepareAsk): Promise<PreparedRun> {
     countFileTokens: (path) => texts.countFile(path),
     countStudyTokens: async () => tokenizer.encode(await texts.study()).length,
   });
+  const formats = plan.tuned ? await tuneFormats(given, folder, machine, model, ui) : given;
   const manifest = makeManifest(ask, plan, machine, model, formats);
   const takesText = formats.engines.some(({ engine }) => !engine.capabilities.tokenIds);
   const workload = await makeWorkload(plan, model, tokenizer, texts, takesText);
@@ -207,6 +210,34 @@ async function prepareFormats(
     }
   }
   if (result.engines.length === 0) throw noEngine(result.facts);
+  return result;
+}
+
+/** Each engine gets what `runoff tune` found for it here; one that was not tuned keeps the common settings, and is named. */
+async function tuneFormats(
+  formats: Formats,
+  cacheFolder: string,
+  machine: Machine,
+  model: PreparedModel,
+  ui: Ui,
+): Promise<Formats> {
+  const { sha256 } = model.facts;
+  const result: Formats = { ...formats, engines: [], facts: [...formats.facts] };
+  for (const prepared of formats.engines) {
+    const { id } = prepared.engine;
+    const { version } = prepared.found.build;
+    const tuned =
+      sha256 === null ? null : await readTuned(cacheFolder, { engine: id, version, modelSha256: sha256, machine });
+    if (tuned === null)
+      ui.line(
+        `${id} was not tuned for this model here: it keeps the common settings. Next: runoff tune --engine ${id}`,
+      );
+    const settings = tuned?.settings ?? {};
+    result.engines.push({ ...prepared, engine: withSettings(prepared.engine, settings) });
+    const index = result.facts.findIndex((facts) => facts.id === id);
+    const before = result.facts[index];
+    if (before !== undefined) result.facts[index] = { ...before, tuned: settings };
+  }
   return result;
 }
 

@@ -53,6 +53,7 @@ export async function askAgain(folder: string): Promise<PlanFile> {
     seed: plan.seed,
     gpu: plan.gpu,
     ladder: plan.ladder,
+    tuned: plan.tuned,
     budgetSeconds: plan.budgetMs / 1_000,
   };
 }

@@ -17,6 +17,7 @@ export function buildProgram(): Command {
   addModels(program);
   addDoctor(program);
   addSelftest(program);
+  addTune(program);
   addSetup(program);
   addCache(program);
   return program;
@@ -71,6 +72,7 @@ function addRun(program: Command): void {
       '--ladder',
       'overhead ladder: what each layer over llama.cpp costs, bottom engine first (default: libllama llama-cpp-python llama-server llama-cpp, 10m)',
     )
+    .option('--tuned', 'best with best: each engine with the settings that runoff tune found for it here')
     .option('--study', "the original study's plan: prompts of 5, 1,200 and 4,096 tokens, 125 generated")
     .option('-c, --config <file>', 'plan file (default: runoff.config.json or .ts in this folder, if there is one)')
     .option('-o, --out <folder>', 'folder for the record (default: runs/DATE-TIME)')
@@ -230,6 +232,27 @@ function addSelftest(program: Command): void {
     .action(async (options: Record<string, unknown>) =>
       (await import('./commands/selftest.ts')).selftestCommand(options),
     );
+}
+
+function addTune(program: Command): void {
+  program
+    .command('tune')
+    .description(
+      'find the settings with which an engine is fastest here: threads, batch, flash attention, mmap; kept per machine, build and model',
+    )
+    .option('-m, --model <model>', 'model to tune for (default: the demonstration model)')
+    .option('-e, --engine <id...>', 'engines to tune, one after the other', ['llama-cpp'])
+    .option('--engine-path <id=path...>', 'use this binary for an engine')
+    .option('-p, --prompt <prompt...>', 'as for run: the requests to tune for', ['standard'])
+    .option('-g, --generate <tokens>', 'tokens to generate', integer(1, 100_000), 64)
+    .option('-b, --budget <time>', 'hard limit for each engine', duration, 600)
+    .option('--lossy', 'try a quantised KV cache, too: it changes the answers')
+    .option('--seed <n>', 'seed of the order and the prompts (default: random, recorded)', integer(0, 2 ** 32 - 1))
+    .option('-o, --out <folder>', 'folder for the records (default: tunings/DATE-TIME-ENGINE)')
+    .option('--no-install', 'use only what is installed')
+    .option('-y, --yes', 'do not ask before installing and measuring')
+    .option('--json', 'print the result as JSON on stdout, everything else on stderr')
+    .action(async (options: Record<string, unknown>) => (await import('./commands/tune.ts')).tuneCommand(options));
 }
 
 function addSetup(program: Command): void {

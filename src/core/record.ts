@@ -54,6 +54,8 @@ export const planSchema = z.object({
   margin: z.number().min(1.01).max(2),
   /** The engines are rungs, bottom first: the record says what each costs against the base. */
   ladder: z.boolean().default(false),
+  /** Best with best: each engine with the settings that `runoff tune` found for it. */
+  tuned: z.boolean().default(false),
 });
 
 const buildSchema = z.object({
@@ -85,6 +87,8 @@ export const engineFactsSchema = z.object({
   shipping: shippingSchema.nullable().default(null),
   /** Which build of the inference library it loads, where runoff knows: equal ids are one build. */
   libraryId: SHORT_TEXT.optional(),
+  /** Settings of its own in place of the common ones, from `runoff tune`; absent: the common ones. */
+  tuned: settingsSchema.partial().optional(),
 });
 
 export const modelFactsSchema = z.object({
@@ -332,7 +336,7 @@ export const certificateSchema = z.object({
   }),
   tokens: z.object({ state: z.enum(['equal', 'different', 'unproven']), detail: SHORT_TEXT }),
   output: z.object({ state: z.enum(['equal-count', 'different', 'unproven']), detail: SHORT_TEXT }),
-  settings: z.object({ state: z.enum(['matched', 'as-shipped']), differences: z.array(SHORT_TEXT).max(100) }),
+  settings: z.object({ state: z.enum(['matched', 'as-shipped', 'tuned']), differences: z.array(SHORT_TEXT).max(100) }),
   /** Greedy agreement on the first 32 tokens, per pair: share of positions before the first difference. */
   agreement: z
     .array(z.object({ a: ID, b: ID, requestCount: COUNT, top1Share: z.number(), firstTokenShare: z.number() }))

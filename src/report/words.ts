@@ -150,6 +150,7 @@ const certificateStates: Readonly<Record<string, { readonly text: string; readon
   'equal-count': { text: 'equal count', tone: 'good' },
   matched: { text: 'matched', tone: 'good' },
   'as-shipped': { text: 'as shipped (they differ)', tone: 'caution' },
+  tuned: { text: 'tuned (each engine its own)', tone: 'neutral' },
   different: { text: 'DIFFERENT', tone: 'bad' },
   unproven: { text: 'UNPROVEN', tone: 'caution' },
 };

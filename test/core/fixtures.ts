@@ -71,6 +71,7 @@ export function manifestOf(engines: readonly EngineFacts[], changes: Partial<Man
       gpu: 'off',
       margin: 1.05,
       ladder: false,
+      tuned: false,
     },
     settings: { ...SETTINGS },
     machine: {

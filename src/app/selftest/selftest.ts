@@ -2,12 +2,12 @@
 import { join } from 'node:path';
 import { AssertionFailure } from '../../core/assert.ts';
 import { collect } from '../../core/derive/collect.ts';
-import { deriveRecord } from '../../core/derive/derive-record.ts';
+import { comparePair } from '../../core/derive/compare-pair.ts';
 import { logs, mixValues } from '../../core/derive/values.ts';
 import type { Engine } from '../../core/engine.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { planRun } from '../../core/protocol/plan-run.ts';
-import type { EngineFacts, GateEvent, Manifest, RunEvent } from '../../core/record.ts';
+import type { Comparison, EngineFacts, GateEvent, Manifest, RunEvent } from '../../core/record.ts';
 import {
   CHEATS,
   judgeCheat,
@@ -19,7 +19,6 @@ import {
   SLOWDOWNS,
 } from '../../core/selftest/selftest.ts';
 import type { Cheat, Clocks, Gate, Judgement, Outcome, Resolution } from '../../core/selftest/selftest.ts';
-import { MIX_PROMPT } from '../../core/verdict/compare-family.ts';
 import { atomicWrite } from '../../platform/files/atomic-write.ts';
 import { createRun } from '../../store/run-folder.ts';
 import { checkEngine } from '../check-engine.ts';
@@ -242,16 +241,7 @@ function compareArms(
   plain: string,
   arms: readonly Arm[],
 ): Pick<SelftestResult, 'items' | 'resolutions'> {
-  const pairWith = (id: string): Parameters<typeof judgeSame>[0] => {
-    const ids = new Set([plain, id]);
-    const isOurs = (event: RunEvent): boolean => !('engine' in event) || event.engine === null || ids.has(event.engine);
-    const two = { ...manifest, engines: manifest.engines.filter((engine) => ids.has(engine.id)) };
-    const { comparisons } = deriveRecord(
-      two,
-      events.filter((event) => isOurs(event) && (event.type !== 'engine-facts' || ids.has(event.facts.id))),
-    );
-    return comparisons.find(({ metric, prompt }) => metric === 'request' && prompt === MIX_PROMPT) ?? null;
-  };
+  const pairWith = (id: string): Comparison | null => comparePair(manifest, events, [plain, id]);
   const items = arms.map(({ id, share }): SelftestItem => {
     const pair = pairWith(id);
     return share === null

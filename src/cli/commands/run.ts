@@ -36,6 +36,7 @@ const optionsSchema = z.object({
   gpu: z.enum(['auto', 'off']).optional(),
   study: z.boolean().optional(),
   ladder: z.boolean().optional(),
+  tuned: z.boolean().optional(),
   config: z.string().optional(),
   out: z.string().optional(),
   resume: z.string().optional(),
@@ -110,7 +111,7 @@ function mayInstallWith({ yes, install, compile }: Options): ReturnType<typeof i
 }
 
 function fromOptions(options: Options): PlanFile {
-  const { model, engine, prompt, generate, budget, blocks, threads, seed, gpu, study, ladder } = options;
+  const { model, engine, prompt, generate, budget, blocks, threads, seed, gpu, study, ladder, tuned } = options;
   const all = {
     model,
     engines: engine,
@@ -123,6 +124,7 @@ function fromOptions(options: Options): PlanFile {
     gpu,
     study,
     ladder,
+    tuned,
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as PlanFile;
 }

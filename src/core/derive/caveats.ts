@@ -96,6 +96,12 @@ function weightsCaveat({ weights }: Certificate): string[] {
 }
 
 function settingsCaveat({ settings }: Certificate): string[] {
+  if (settings.state === 'tuned')
+    return [
+      sentence(
+        `Tuned: best with best, each engine with its own settings: ${settings.differences.join('; ')}`.slice(0, 1_500),
+      ),
+    ];
   return settings.state === 'matched'
     ? []
     : [sentence(`Compared as shipped, settings differ: ${settings.differences.join('; ')}`.slice(0, 1_500))];

@@ -2,6 +2,7 @@
 import type { Certificate, EngineFacts, GateEvent, Manifest, Sample } from '../record.ts';
 import { modelOf } from '../verdict/arithmetic.ts';
 import { pairsOf } from '../verdict/wording.ts';
+import { mergeSettings } from '../tune/merge-settings.ts';
 import { settingsDifferences } from '../validity/gates.ts';
 import type { Collected } from './collect.ts';
 
@@ -15,14 +16,21 @@ export interface CertificateInput {
 
 export function certify(input: CertificateInput): Certificate {
   const { manifest, engines } = input;
+  // Against what this engine was asked for: its own tuned settings, or the common ones.
   const differences = engines.flatMap((engine) =>
-    settingsDifferences(manifest.settings, engine.settings ?? {}).map((text) => `${engine.id}: ${text}`),
+    settingsDifferences(mergeSettings(manifest.settings, engine.tuned), engine.settings ?? {}).map(
+      (text) => `${engine.id}: ${text}`,
+    ),
   );
+  const tuned = manifest.plan.tuned ? engines.map(tunedText) : [];
   return {
     weights: certifyWeights(manifest, engines),
     tokens: certifyTokens(input),
     output: certifyOutput(input),
-    settings: { state: differences.length === 0 ? 'matched' : 'as-shipped', differences: differences.slice(0, 100) },
+    settings: {
+      state: manifest.plan.tuned ? 'tuned' : differences.length === 0 ? 'matched' : 'as-shipped',
+      differences: [...tuned, ...differences].slice(0, 100),
+    },
     agreement: agreements(input),
     arithmetic: engines.map((engine) => ({
       engine: engine.id,
@@ -30,6 +38,11 @@ export function certify(input: CertificateInput): Certificate {
       numericMode: engine.numericMode,
     })),
   };
+}
+
+function tunedText({ id, tuned = {} }: EngineFacts): string {
+  const settings = Object.entries(tuned).map(([name, value]) => `${name} ${String(value)}`);
+  return `${id}: ${settings.length === 0 ? 'the common settings' : settings.join(', ')}`;
 }
 
 /** Only a hash or the fingerprint proves identity (correction 12). */
