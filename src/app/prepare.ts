@@ -216,7 +216,7 @@ async function prepareFormats(
 /** Each engine gets what `runoff tune` found for it here; one that was not tuned keeps the common settings, and is named. */
 async function tuneFormats(
   formats: Formats,
-  cacheFolder: string,
+  folder: string,
   machine: Machine,
   model: PreparedModel,
   ui: Ui,
@@ -227,7 +227,7 @@ async function tuneFormats(
     const { id } = prepared.engine;
     const { version } = prepared.found.build;
     const tuned =
-      sha256 === null ? null : await readTuned(cacheFolder, { engine: id, version, modelSha256: sha256, machine });
+      sha256 === null ? null : await readTuned(folder, { engine: id, version, modelSha256: sha256, machine });
     if (tuned === null)
       ui.line(
         `${id} was not tuned for this model here: it keeps the common settings. Next: runoff tune --engine ${id}`,
