@@ -65,7 +65,9 @@ export async function runCell(machinery: Machinery, ask: CellAsk): Promise<CellO
       ask.settings,
       Math.min(ask.deadlineMs - machinery.nowMs(), loadTimeoutMs),
     );
-    await append({ type: 'load', ...where, loadMs: running.loadMs, engineLoadMs: running.session.info.engineLoadMs });
+    // A served model was loaded long before: connecting is no load.
+    if (prepared.engine.modelFormat !== 'served')
+      await append({ type: 'load', ...where, loadMs: running.loadMs, engineLoadMs: running.session.info.engineLoadMs });
     const cut = await runRequests(machinery, ask, running.session, where);
     if (cut !== null) return { state: 'cut', reason: cut };
     const memory = await machinery.memory(running.pid);

@@ -31,6 +31,10 @@ const PROBE_TOKENS = 32;
 const PROBE_GENERATE = 8;
 const PILOT_GENERATE = 16;
 const TOP_LOGPROBS = 20;
+/** Without log-probabilities the texts are compared: one token may be the same by chance, these are not. */
+const NEEDLE_GENERATE = 8;
+/** A server's BOS and EOS; what differs by more comes from another tokenizer. */
+const ADDED_TOKENS_MAX = 2;
 /** A neighbour's burst in the pilot would make the plan too small: the quickest of these is what the engine costs. */
 const PILOT_TRIES = 3;
 /** Timing can be disturbed: a cache is only called a cache when it shows in every try. */
@@ -71,8 +75,11 @@ export async function checkEngine(machinery: Machinery, ask: CheckAsk): Promise<
   ask.onStep('starting');
   const running = await machinery.start(prepared, manifest.settings, timeoutFor(machinery, ask, LOAD_TIMEOUT_MS));
   try {
-    await ask.append({ type: 'engine-facts', facts: { ...ask.facts, ...loadedFacts(running) } });
-    const pilot = await new Check(machinery, ask, running).run();
+    const check = new Check(machinery, ask, running);
+    const added = await check.addedTokens();
+    const offset = added === 0 ? {} : { addedPromptTokens: added };
+    await ask.append({ type: 'engine-facts', facts: { ...ask.facts, ...loadedFacts(running), ...offset } });
+    const pilot = await check.run();
     const startMs = running.loadMs + STOP_ESTIMATE_MS;
     await ask.append({ type: 'pilot', engine: prepared.engine.id, startMs, ...pilot });
   } finally {
@@ -106,11 +113,27 @@ class Check {
   /** The worst result of each gate over all requests. */
   private readonly worst = new Map<string, GateResult>();
   private prompts = 0;
+  private added = 0;
 
   constructor(machinery: Machinery, ask: CheckAsk, running: RunningEngine) {
     this.machinery = machinery;
     this.ask = ask;
     this.running = running;
+  }
+
+  /**
+   * How many tokens the server counts more than we do, for engines that take text: found with two prompts of different
+   * length, so that another tokenizer is not taken for a BOS. Prompts make up for it from then on.
+   */
+  async addedTokens(): Promise<number> {
+    if (this.ask.prepared.engine.capabilities.tokenIds) return 0;
+    this.ask.onStep('first request');
+    const differences: number[] = [];
+    for (const length of [PROBE_TOKENS, LENGTH_SLOW_TOKENS])
+      differences.push((await this.generate(this.fresh(length), 1, 0)).promptTokenCount - length);
+    const [first = 0, second = 0] = differences;
+    if (first === second && Math.abs(first) <= ADDED_TOKENS_MAX) this.added = first;
+    return this.added;
   }
 
   async run(): Promise<Pilot> {
@@ -154,15 +177,18 @@ class Check {
     first: Generation,
   ): Promise<Parameters<typeof promptCacheGate>[0]> {
     const length = prompt.length;
+    const keepsPrompts = this.ask.prepared.found.runningInstance === true;
     let base = { prompt, answer: first };
     for (let attempt = 1; ; attempt++) {
       const again = await this.request(base.prompt, 1);
+      if (keepsPrompts) this.cachedCounts.pop();
       const doubled = await this.request(this.fresh(2 * length), 1);
       const ttftMs = base.answer.eventMs[0] ?? 0;
       const evidence = {
         cachedTokenCounts: [...this.cachedCounts],
         doubling: { lengthTokens: length, ttftMs, ttftDoubledMs: doubled.eventMs[0] ?? 0 },
         repeat: { ttftFirstMs: ttftMs, ttftSecondMs: again.eventMs[0] ?? 0, cachedTokenCount: again.cachedTokenCount },
+        keepsPrompts,
       };
       if (attempt >= CACHE_TRIES || promptCacheGate(evidence).outcome !== 'failed') return evidence;
       const next = this.fresh(length);
@@ -171,13 +197,15 @@ class Check {
   }
 
   private async truncation(prompt: readonly number[]): Promise<GateResult> {
-    const original = await this.request(prompt, 1, TOP_LOGPROBS);
+    let original = await this.request(prompt, 1, TOP_LOGPROBS);
+    const generate = original.firstTokenLogprobs.length > 0 ? 1 : NEEDLE_GENERATE;
+    if (generate > 1) original = await this.request(prompt, generate);
     const needles: Needle[] = [];
     for (const { place, at } of needlePlaces(prompt.length)) {
       needles.push({
         place,
         original,
-        changed: await this.request(this.ask.workload.canonical(withNeedle(prompt, at)), 1, TOP_LOGPROBS),
+        changed: await this.request(this.ask.workload.canonical(withNeedle(prompt, at)), generate, TOP_LOGPROBS),
       });
     }
     return truncationGate({ truncated: original.truncated, needles });
@@ -215,20 +243,24 @@ class Check {
   }
 
   private async request(promptTokens: readonly number[], generateTokens: number, topLogprobs = 0): Promise<Generation> {
+    const generation = await this.generate(promptTokens, generateTokens, topLogprobs);
+    this.cachedCounts.push(generation.cachedTokenCount);
+    this.keep(tokenCountGate({ promptTokensAsked: promptTokens.length, generation }));
+    this.keep(earlyEndGate({ generateTokensAsked: generateTokens, generation }));
+    return generation;
+  }
+
+  private generate(promptTokens: readonly number[], generateTokens: number, topLogprobs: number): Promise<Generation> {
     this.ask.signal.throwIfAborted();
     const { bannedTokens, prepared, workload } = this.ask;
-    const generation = await this.running.session.generate({
+    return this.running.session.generate({
       promptTokens,
-      ...(prepared.engine.capabilities.tokenIds ? {} : { promptText: workload.promptText(promptTokens) }),
+      ...(prepared.engine.capabilities.tokenIds ? {} : { promptText: workload.promptText(promptTokens, this.added) }),
       generateTokens,
       bannedTokens,
       topLogprobs,
       timeoutMs: timeoutFor(this.machinery, this.ask, REQUEST_TIMEOUT_MS),
     });
-    this.cachedCounts.push(generation.cachedTokenCount);
-    this.keep(tokenCountGate({ promptTokensAsked: promptTokens.length, generation }));
-    this.keep(earlyEndGate({ generateTokensAsked: generateTokens, generation }));
-    return generation;
   }
 
   private keep(result: GateResult): void {

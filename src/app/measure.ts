@@ -230,7 +230,9 @@ class Measurement {
       requests: requests.map((request) => {
         const { prompt, iteration, kind } = request;
         const promptTokens = workload.promptTokens({ block, attempt, prompt, iteration, kind });
-        const text = prepared.engine.capabilities.tokenIds ? {} : { promptText: workload.promptText(promptTokens) };
+        const text = prepared.engine.capabilities.tokenIds
+          ? {}
+          : { promptText: workload.promptText(promptTokens, this.addedTokens(engine)) };
         return { ...request, promptTokens, ...text };
       }),
       elapsedMs: () => this.elapsedMs(),
@@ -268,6 +270,12 @@ class Measurement {
         ? [{ engine: event.engine, interference: event.interference }]
         : [],
     );
+  }
+
+  /** What the check found; it is in the log, so that a resumed run sends the same texts. */
+  private addedTokens(id: string): number {
+    const event = this.ask.log.events.findLast((item) => item.type === 'engine-facts' && item.facts.id === id);
+    return event?.type === 'engine-facts' ? (event.facts.addedPromptTokens ?? 0) : 0;
   }
 
   private pilotOf(id: string): Extract<RunEvent, { type: 'pilot' }> | undefined {

@@ -34,14 +34,31 @@ export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngi
   const facts: EngineFacts[] = [];
   for (const spec of ask.engines) {
     const { name, path } = parseEngineSpec(spec);
-    const engine = await loadEngine(name);
-    if (facts.some(({ id }) => id === engine.id)) throw new AppError('usage', `the engine ${engine.id} is given twice`);
+    const engine = withOwnId(
+      await loadEngine(name),
+      facts.map(({ id }) => id),
+    );
     const detection = await detectAndInstall(engine, await hostFor(engine, path, ask), ask);
+    if (
+      facts.some(
+        ({ location }) =>
+          detection.state === 'available' && location === detection.location && engine.modelFormat === 'served',
+      )
+    )
+      throw new AppError('usage', `${spec} is given twice`);
     facts.push(toFacts(engine, detection));
     if (detection.state === 'available') found.push({ engine, found: detection });
     else ask.ui.line(`${engine.id}: not available: ${factsReason(detection)}`);
   }
   return { found, facts };
+}
+
+/** Servers are told apart by their address, so one adapter may measure several: openai, openai-2, ... */
+function withOwnId(engine: Engine, taken: readonly string[]): Engine {
+  if (!taken.includes(engine.id)) return engine;
+  if (engine.modelFormat !== 'served') throw new AppError('usage', `the engine ${engine.id} is given twice`);
+  for (let number = 2; ; number++)
+    if (!taken.includes(`${engine.id}-${number}`)) return { ...engine, id: `${engine.id}-${number}` };
 }
 
 async function detectAndInstall(engine: Engine, host: EngineHost, ask: EngineAsk): Promise<Detection> {

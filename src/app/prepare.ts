@@ -245,6 +245,7 @@ async function tuneFormats(
 function servedModel({ found }: FoundEngine, { facts }: PreparedModel): ModelFacts {
   return {
     ...facts,
+    name: found.servedModel ?? found.location,
     path: found.location,
     format: 'served',
     sha256: null,

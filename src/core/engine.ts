@@ -48,6 +48,8 @@ export interface AvailableEngine {
   readonly referenceBackend: string | null;
   /** Set when we measure a server that runs already and cannot be restarted: every verdict is of this instance only. */
   readonly runningInstance?: boolean;
+  /** What a running server calls the model that it serves. A name proves nothing about weights. */
+  readonly servedModel?: string;
 }
 
 export type Detection =

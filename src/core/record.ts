@@ -89,6 +89,8 @@ export const engineFactsSchema = z.object({
   libraryId: SHORT_TEXT.optional(),
   /** Settings of its own in place of the common ones, from `runoff tune`; absent: the common ones. */
   tuned: settingsSchema.partial().optional(),
+  /** Tokens that a server puts to every text (below 0: leaves out), found by its own counts; its texts make up for them. */
+  addedPromptTokens: z.int().min(-10).max(10).optional(),
 });
 
 export const modelFactsSchema = z.object({

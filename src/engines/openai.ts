@@ -2,12 +2,14 @@ import { AppError, messageOf } from '../core/errors.ts';
 import type { Detection, Engine } from '../core/engine.ts';
 import { shipping } from './facts/openai.ts';
 import { parseAddress } from './shared/openai-address.ts';
-import { chooseModel, connectOpenAi, hasCompletions, readModels, shortened } from './shared/openai-session.ts';
+import { connectOpenAi, findModel, hasCompletions, shortened, withKeyHint } from './shared/openai-session.ts';
 import type { ServedModel } from './shared/openai-session.ts';
 
 /** A server that runs answers its list of models in milliseconds, one across a network in a second. */
 const ANSWER_TIMEOUT_MS = 5_000;
 const SYNTAX = '--engine openai=http://127.0.0.1:1234/v1, or openai=URL#MODEL for one of several models';
+
+const NEXT_STEP = `Start the server, and give the address that ends before /completions: ${SYNTAX}. A server that lists no models wants one named (mlx_lm.server: #default_model).`;
 
 /** Any running server with the OpenAI completions API, by its address. Nothing is started, changed or stopped. */
 export const engine: Engine = {
@@ -41,15 +43,12 @@ async function detectServer(given: string): Promise<Detection> {
   }
   const { base } = address;
   try {
-    const model = chooseModel(await readModels(base, ANSWER_TIMEOUT_MS), { wanted: address.model, base });
+    const model = await findModel(address, ANSWER_TIMEOUT_MS);
     return (await hasCompletions(base, ANSWER_TIMEOUT_MS)) ? describeServer(base, model) : noCompletions(base);
-  } catch (error) {
+  } catch (given) {
+    const error = withKeyHint(given);
     const hint = error instanceof AppError ? error.hint : undefined;
-    return {
-      state: 'unavailable',
-      reason: messageOf(error),
-      nextStep: hint ?? `Start the server, and give the address that ends before /completions: ${SYNTAX}.`,
-    };
+    return { state: 'unavailable', reason: messageOf(error), nextStep: hint ?? NEXT_STEP };
   }
 }
 
@@ -62,12 +61,13 @@ function noCompletions(base: string): Detection {
 }
 
 /** Pure: what is known of a server that answers. */
-export function describeServer(base: string, { id, owned_by: owner }: ServedModel): Detection {
-  const told = owner === null || owner === undefined || owner === '' ? '' : `, by "${shortened(owner)}"`;
+export function describeServer(base: string, { id, owned_by: owner, meta }: ServedModel): Detection {
+  const told = (text: string | null | undefined, before: string): string =>
+    text === null || text === undefined || text === '' ? '' : `${before}${shortened(text)}`;
   return {
     state: 'available',
     build: {
-      version: `running server${told}, model ${shortened(id)}`,
+      version: `running server${told(owner, ' of ')}, model ${shortened(id)}${told(meta?.ftype, ', ')}`,
       library: null,
       openMp: null,
       instructionSets: null,
@@ -77,5 +77,6 @@ export function describeServer(base: string, { id, owned_by: owner }: ServedMode
     variant: 'running',
     referenceBackend: null,
     runningInstance: true,
+    servedModel: shortened(id),
   };
 }

@@ -1,5 +1,6 @@
 /** The raw measurements as a spreadsheet: one row per measured sample, rejected blocks included and flagged. */
 import type { EngineFacts, ModelFacts, RunRecord, Sample, Summary } from '../core/record.ts';
+import { modelOf } from '../core/verdict/arithmetic.ts';
 
 export interface CsvOptions {
   /** `BLOCK/ATTEMPT` of every accepted block; without it the column `accepted` stays empty. */
@@ -74,7 +75,7 @@ function toLine(record: RunRecord, sample: Sample, { acceptedBlocks }: CsvOption
     record,
     sample,
     engine,
-    model: record.manifest.models.find(({ format }) => format === engine?.modelFormat),
+    model: engine === undefined ? undefined : (modelOf(engine, record.manifest.models) ?? undefined),
     accepted: acceptedBlocks === undefined ? null : acceptedBlocks.has(`${sample.block}/${sample.attempt}`),
   };
 }

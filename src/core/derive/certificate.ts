@@ -57,6 +57,12 @@ function certifyWeights(manifest: Manifest, engines: readonly EngineFacts[]): Ce
       ? { state: 'unproven', detail: `every engine read ${first.name}, whose hash is unknown` }
       : { state: 'same-file', detail: `every engine read ${first.name} (sha256 ${first.sha256.slice(0, 12)})` };
   }
+  const served = models.filter(({ format }) => format === 'served');
+  if (served.length > 0) {
+    const names = served.map(({ name, path }) => `"${name}" at ${path.split('#')[0]}`).join(', ');
+    const detail = `no hash and no fingerprint of what serves as ${names} can be read from outside; a name proves nothing`;
+    return { state: 'unproven', detail };
+  }
   const names = models
     .map(({ name, format, fingerprint }) => `${name} (${format}, ${fingerprint?.slice(0, 12) ?? 'no fingerprint'})`)
     .join(', ');
@@ -95,10 +101,23 @@ function certifyTokens({ manifest, engines, gates, collected }: CertificateInput
       detail: `no token-count gate passed for ${unchecked.map(({ id }) => id).join(', ')}`,
     };
   }
-  return {
-    state: 'equal',
-    detail: `the same token ids were sent; the engines' own counts agree in ${samples.length} requests`,
-  };
+  const counted = `the engines' own counts agree in ${samples.length} requests`;
+  const offset = engines.filter(({ addedPromptTokens = 0 }) => addedPromptTokens !== 0);
+  if (offset.length > 0)
+    return { state: 'unproven', detail: `${counted}, but ${offset.map(describeOffset).join('; ')}` };
+  // Its tokenizer is not known to be the model's.
+  const served = engines.filter(({ modelFormat }) => modelFormat === 'served').map(({ id }) => id);
+  return served.length === 0
+    ? { state: 'equal', detail: `the same token ids were sent; ${counted}` }
+    : {
+        state: 'unproven',
+        detail: `${counted}; ${served.join(', ')} got the text of these tokens, and which ids it made of it is not told`,
+      };
+}
+
+function describeOffset({ id, addedPromptTokens = 0 }: EngineFacts): string {
+  const change = addedPromptTokens > 0 ? 'adds' : 'lacks';
+  return `${id} ${change} ${Math.abs(addedPromptTokens)} token(s) where the model file does not (a BOS?), so its texts are that much ${addedPromptTokens > 0 ? 'shorter' : 'longer'}`;
 }
 
 function certifyOutput({ manifest, collected }: CertificateInput): Certificate['output'] {

@@ -12,7 +12,7 @@ const DOUBLING_TOKENS = { min: 64, proof: 256, max: 1_024 } as const;
 const REPEAT_RATIO_MIN = 0.5;
 
 export interface CacheEvidence {
-  /** Cached counts of every request so far; null where the engine does not tell. */
+  /** Cached counts of every fresh prompt so far; null where the engine does not tell. */
   readonly cachedTokenCounts: readonly (number | null)[];
   /** Times to first token of fresh prompts of `lengthTokens` and twice that. */
   readonly doubling: { readonly lengthTokens: number; readonly ttftMs: number; readonly ttftDoubledMs: number } | null;
@@ -22,12 +22,17 @@ export interface CacheEvidence {
     readonly ttftSecondMs: number;
     readonly cachedTokenCount: number | null;
   } | null;
+  /**
+   * The cache is a running server's, and its owner's choice. What was sent before may come from it, as long as nothing
+   * new does: measured prompts start with a nonce and are never sent twice.
+   */
+  readonly keepsPrompts?: boolean;
 }
 
 /** Fails on any evidence of a cache; passes when the counters are 0 or the repeated prompt took its full time. */
 export function promptCacheGate(evidence: CacheEvidence): GateResult {
   const remedy = 'Switch the prompt cache off (cache_prompt: false, --cache-ram 0) and keep the nonce at the start.';
-  const findings = [judgeCounters(evidence), judgeRepeat(evidence.repeat), judgeDoubling(evidence.doubling)];
+  const findings = [judgeCounters(evidence), judgeRepeat(evidence), judgeDoubling(evidence.doubling)];
   const bad = findings.filter(({ says }) => says === 'cache');
   if (bad.length > 0) return failed('prompt-cache', bad.map(({ detail }) => detail).join('; '), remedy);
   const known = findings
@@ -46,8 +51,9 @@ interface Finding {
 
 const NOTHING: Finding = { says: 'nothing', detail: '' };
 
-function judgeCounters({ cachedTokenCounts, repeat }: CacheEvidence): Finding {
-  const counts = [...cachedTokenCounts, repeat?.cachedTokenCount ?? null].filter((count) => count !== null);
+function judgeCounters({ cachedTokenCounts, repeat, keepsPrompts }: CacheEvidence): Finding {
+  const repeated = keepsPrompts === true ? null : (repeat?.cachedTokenCount ?? null);
+  const counts = [...cachedTokenCounts, repeated].filter((count) => count !== null);
   const hits = counts.filter((count) => count > 0);
   if (hits.length > 0)
     return {
@@ -57,10 +63,13 @@ function judgeCounters({ cachedTokenCounts, repeat }: CacheEvidence): Finding {
   return counts.length === 0 ? NOTHING : { says: 'no cache', detail: `0 cached tokens in ${counts.length} requests` };
 }
 
-function judgeRepeat(repeat: CacheEvidence['repeat']): Finding {
+function judgeRepeat({ repeat, keepsPrompts }: CacheEvidence): Finding {
   if (repeat === null || repeat.ttftFirstMs <= 0) return NOTHING;
   const ratio = repeat.ttftSecondMs / repeat.ttftFirstMs;
   const detail = `the identical prompt again took ${ratio.toFixed(2)} of the first time (${repeat.ttftFirstMs.toFixed(0)} ms, ${repeat.ttftSecondMs.toFixed(0)} ms)`;
+  const isKept = ratio < REPEAT_RATIO_MIN || (repeat.cachedTokenCount ?? 0) > 0;
+  if (keepsPrompts === true && isKept)
+    return { says: 'nothing', detail: `${detail}: the server keeps prompts, and measured ones are never sent twice` };
   return { says: ratio < REPEAT_RATIO_MIN ? 'cache' : 'no cache', detail };
 }
 

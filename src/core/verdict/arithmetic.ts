@@ -4,9 +4,18 @@ import type { EngineFacts, ModelFacts } from '../record.ts';
 /** More than this apart and no FASTER stands without the two figures beside it. */
 const BITS_TOLERANCE = 0.02;
 
-/** The file that an engine reads: the last one of its format, because conversions come after their original. */
-export function modelOf(engine: Pick<EngineFacts, 'modelFormat'>, models: readonly ModelFacts[]): ModelFacts | null {
-  return models.findLast(({ format }) => format === engine.modelFormat) ?? null;
+/**
+ * The file that an engine reads: the last one of its format, because conversions come after their original; of served
+ * models, each server's own.
+ */
+export function modelOf(
+  engine: Pick<EngineFacts, 'modelFormat' | 'location'>,
+  models: readonly ModelFacts[],
+): ModelFacts | null {
+  const ofFormat = models.filter(({ format }) => format === engine.modelFormat);
+  return (
+    (engine.modelFormat === 'served' ? ofFormat.find(({ path }) => path === engine.location) : ofFormat.at(-1)) ?? null
+  );
 }
 
 /** `with 4.50 against 5.00 bits per weight (a, b)`; null where both read the same representation, or it is unknown. */

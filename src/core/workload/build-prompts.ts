@@ -48,8 +48,12 @@ export interface Workload {
   promptTokens(key: PromptKey): number[];
   /** The nearest prompt of the same length that is the tokenizer's own encoding of its text; itself where no engine takes text. */
   canonical(tokens: readonly number[]): number[];
-  /** Text of a canonical prompt, without its BOS. */
-  promptText(tokens: readonly number[]): string;
+  /**
+   * Text of a canonical prompt, without its BOS.
+   * @param added tokens that a server puts to the text (below 0: leaves out): the text has that many less, so that the
+   * prompt has its length there, too
+   */
+  promptText(tokens: readonly number[], added?: number): string;
 }
 
 /**
@@ -104,23 +108,29 @@ function textForms(
   const { tokenizerDecode: decode, tokenizerEncode: encode } = input;
   if (decode === undefined) return { canonical: (tokens) => [...tokens], promptText: () => '' };
   const filler = encode(` ${input.bodyText}`).filter(usable);
+  const settle = (tokens: readonly number[]): number[] => {
+    const { length } = tokens;
+    let wanted = [...tokens];
+    for (let round = 0; round < SETTLE_ROUNDS; round++) {
+      const again = encode(decode(wanted));
+      if (again.length === length && again.every((token, index) => token === wanted[index])) return [...again];
+      // Another continuation in every round: the same one may meet the end in the same way for ever.
+      const more = repeatTo(filler.slice(round % filler.length), Math.max(0, length - again.length));
+      wanted = [...again, ...more].slice(0, length);
+    }
+    throw new AppError('plan-invalid', `no text has exactly ${length} tokens in this model's tokenizer`, {
+      hint: 'Engines that take text cannot be compared at this length: try one token more or less.',
+    });
+  };
   return {
-    promptText: (tokens) => decode(tokens.slice(bos.length)),
-    canonical: (tokens) => {
-      const length = tokens.length - bos.length;
-      let wanted = tokens.slice(bos.length);
-      for (let round = 0; round < SETTLE_ROUNDS; round++) {
-        const again = encode(decode(wanted));
-        if (again.length === length && again.every((token, index) => token === wanted[index]))
-          return [...bos, ...again];
-        // Another continuation in every round: the same one may meet the end in the same way for ever.
-        const more = repeatTo(filler.slice(round % filler.length), Math.max(0, length - again.length));
-        wanted = [...again, ...more].slice(0, length);
-      }
-      throw new AppError('plan-invalid', `no text has exactly ${length} tokens in this model's tokenizer`, {
-        hint: 'Engines that take text cannot be compared at this length: try one token more or less.',
-      });
+    promptText: (tokens, added = 0) => {
+      const body = tokens.slice(bos.length);
+      if (added === 0) return decode(body);
+      return decode(
+        settle([...body, ...repeatTo(filler, Math.max(0, -added))].slice(0, Math.max(1, body.length - added))),
+      );
     },
+    canonical: (tokens) => [...bos, ...settle(tokens.slice(bos.length))],
   };
 }
 

@@ -51,6 +51,7 @@ const chunk = z.object({
       completion_tokens_details: z.object({ reasoning_tokens: count.nullish() }).nullish(),
     })
     .nullish(),
+  system_fingerprint: z.string().max(1_000).nullish().catch(null),
   timings: z.object({ cache_n: count.nullish() }).nullish(),
 });
 type Chunk = z.infer<typeof chunk>;
@@ -66,6 +67,8 @@ export interface OpenAiAnswer {
   readonly generation: Generation;
   /** Tokens, or at least one where only their text was sent, that the model thought in before it answered. */
   readonly reasoningTokenCount: number;
+  /** What the server calls its build and configuration. */
+  readonly fingerprint: string | null;
 }
 
 /**
@@ -80,6 +83,7 @@ export function readAnswer(events: readonly SseEvent[], numberOf: (text: string)
   let firstTokenLogprobs: readonly TokenLogprob[] = [];
   let usage: Usage | null = null;
   let cacheCount: number | null = null;
+  let fingerprint: string | null = null;
   let isFinished = false;
   let hasReasoning = false;
   let lastMs = 0;
@@ -88,6 +92,7 @@ export function readAnswer(events: readonly SseEvent[], numberOf: (text: string)
     const item = readChunk(data);
     usage = item.usage ?? usage;
     cacheCount = item.timings?.cache_n ?? cacheCount;
+    fingerprint ??= item.system_fingerprint ?? null;
     const choice = item.choices?.[0];
     if (choice === undefined) continue;
     lastMs = atMs;
@@ -95,7 +100,8 @@ export function readAnswer(events: readonly SseEvent[], numberOf: (text: string)
     const isLast = typeof choice.finish_reason === 'string' && choice.finish_reason !== '';
     const { visible, thought } = textsOf(choice);
     hasReasoning ||= thought !== '';
-    if (visible + thought !== '' || !isLast) pieces.push({ atMs, text: thought + visible });
+    // An empty event is a token whose text is held back, except before the first text: there it may be only a greeting.
+    if (visible + thought !== '' || (!isLast && pieces.length > 0)) pieces.push({ atMs, text: thought + visible });
     isFinished ||= isLast;
   }
   if (!isFinished) throw unfinished(pieces.length);
@@ -103,6 +109,7 @@ export function readAnswer(events: readonly SseEvent[], numberOf: (text: string)
   return {
     generation: { ...toGeneration(pieces, lastMs, usage, cacheCount), firstTokenLogprobs },
     reasoningTokenCount: usage.completion_tokens_details?.reasoning_tokens ?? (hasReasoning ? 1 : 0),
+    fingerprint,
   };
 }
 

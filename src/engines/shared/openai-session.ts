@@ -6,10 +6,12 @@ import { z } from 'zod';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import type { EngineProcess, EngineSession, GenerateRequest, LaunchRequest } from '../../core/engine.ts';
+import { monotonicMs } from '../../platform/clock.ts';
 import { getJson, parseSse, streamSse } from '../../platform/network/http.ts';
 import { findListenerPid } from '../../platform/network/listener-pid.ts';
 import { createTextNumbers } from './ollama-answer.ts';
 import { keyHeaders, KEY_VARIABLE, loopbackPort, parseAddress, withoutKey } from './openai-address.ts';
+import type { ServerAddress } from './openai-address.ts';
 import { readAnswer, rejectUnstreamed } from './openai-answer.ts';
 import type { OpenAiAnswer } from './openai-answer.ts';
 
@@ -38,20 +40,40 @@ const modelsReply = z.object({
         id: z.string().min(1).max(1_000),
         owned_by: z.string().max(1_000).nullish(),
         max_model_len: z.int().positive().nullish(),
-        meta: z.object({ n_vocab: z.int().positive().nullish() }).nullish(),
+        // llama.cpp's server tells the size of the vocabulary, the context of a slot and the file type.
+        meta: z
+          .object({
+            n_vocab: z.int().positive().nullish(),
+            n_ctx: z.int().positive().nullish(),
+            ftype: z.string().max(1_000).nullish(),
+          })
+          .nullish()
+          .catch(null),
       }),
     )
     .max(MODELS_MAX),
 });
 export type ServedModel = z.infer<typeof modelsReply>['data'][number];
 
-/** Groups of fields that a server may refuse, in the order in which they are left out. */
+/** Groups of fields that a server may refuse. */
 const FIELD_GROUPS = {
   logprobs: 'log-probabilities',
   extensions: 'ignore_eos, min_tokens and cache_prompt',
-  masks: 'logit_bias and seed',
+  masks: 'logit_bias',
 } as const;
 type FieldGroup = keyof typeof FIELD_GROUPS;
+
+/** What is left out, try by try: as little as the server allows. */
+const REFUSALS: readonly (readonly FieldGroup[])[] = [
+  [],
+  ['logprobs'],
+  ['extensions'],
+  ['masks'],
+  ['logprobs', 'extensions'],
+  ['logprobs', 'masks'],
+  ['extensions', 'masks'],
+  ['logprobs', 'extensions', 'masks'],
+];
 
 interface Link {
   readonly base: string;
@@ -93,7 +115,31 @@ export function chooseModel(
   });
 }
 
-/** Whether texts can be completed there. A request without a prompt is refused everywhere before any work. */
+/**
+ * The model that is asked for. A list that cannot be read is no reason to give up a model that was named:
+ * mlx_lm.server's fails where there is no Hugging Face cache.
+ * @throws AppError as `readModels` and `chooseModel` do
+ */
+export async function findModel({ base, model: wanted }: ServerAddress, timeoutMs: number): Promise<ServedModel> {
+  let models: readonly ServedModel[];
+  try {
+    models = await readModels(base, timeoutMs);
+  } catch (error) {
+    if (wanted !== null && isUnlisted(error)) return { id: wanted };
+    throw error;
+  }
+  return chooseModel(models, { wanted, base });
+}
+
+function isUnlisted(error: unknown): boolean {
+  if (!(error instanceof AppError)) return false;
+  return error.code === 'engine-protocol' || (error.code === 'engine-request-failed' && !isRefusal(statusOf(error)));
+}
+
+/**
+ * Whether texts can be completed there. A request without a prompt is refused everywhere before any work.
+ * @throws AppError when nobody answers
+ */
 export async function hasCompletions(base: string, timeoutMs: number): Promise<boolean> {
   const key = process.env[KEY_VARIABLE];
   try {
@@ -102,6 +148,7 @@ export async function hasCompletions(base: string, timeoutMs: number): Promise<b
     return true;
   } catch (error) {
     const status = statusOf(error);
+    if (status === undefined) throw error;
     return status !== 404 && status !== 405 && status !== 501;
   }
 }
@@ -116,15 +163,16 @@ export async function connectOpenAi(
   assert(address !== null, 'detection checked the address');
   const { base } = address;
   const key = process.env[KEY_VARIABLE];
-  const model = chooseModel(await readModels(base, timeoutMs), { wanted: address.model, base });
+  const model = await findModel(address, timeoutMs);
   const numberOf = createTextNumbers();
-  const { link, probe } = await probeFields({ base, model: model.id, key, refused: new Set() }, timeoutMs, numberOf);
+  const { link, probe } = await probeFields({ base, model: model.id, key }, timeoutMs, numberOf);
   const port = loopbackPort(base);
-  const context = model.max_model_len ?? null;
+  const context = model.max_model_len ?? model.meta?.n_ctx ?? null;
+  const { fingerprint } = probe;
   return {
     info: {
       settings: context === null ? {} : { contextTokens: context },
-      build: request.engine.build,
+      build: { ...request.engine.build, library: fingerprint === null ? null : shortened(fingerprint) },
       device: 'unknown',
       vocabularySize: model.meta?.n_vocab ?? null,
       // A name that the server's owner chose proves nothing about the file.
@@ -138,21 +186,37 @@ export async function connectOpenAi(
 }
 
 async function probeFields(
-  first: Link,
+  server: Omit<Link, 'refused'>,
   timeoutMs: number,
   numberOf: (text: string) => number,
 ): Promise<{ link: Link; probe: OpenAiAnswer }> {
-  let link = first;
-  for (const group of [...(Object.keys(FIELD_GROUPS) as FieldGroup[]), null]) {
+  const deadlineMs = monotonicMs() + timeoutMs;
+  let last: unknown;
+  for (const refused of REFUSALS) {
+    const link = { ...server, refused: new Set(refused) };
     try {
-      return { link, probe: await complete(link, { ...PROBE, timeoutMs }, numberOf) };
+      const leftMs = Math.max(0, deadlineMs - monotonicMs());
+      return { link, probe: await complete(link, { ...PROBE, timeoutMs: leftMs }, numberOf) };
     } catch (error) {
-      const status = statusOf(error);
-      if (group === null || (status !== 400 && status !== 422)) throw error;
-      link = { ...link, refused: new Set([...link.refused, group]) };
+      last = error;
+      if (statusOf(error) !== 400 && statusOf(error) !== 422) break;
     }
   }
-  assert(false, 'the last try returns or throws');
+  throw isRefusal(statusOf(last)) ? withKeyHint(last) : last;
+}
+
+function isRefusal(status: unknown): boolean {
+  return status === 401 || status === 403;
+}
+
+/** What to do about a refusal that a key would avoid. */
+export function withKeyHint(error: unknown): unknown {
+  if (!(error instanceof AppError) || !isRefusal(statusOf(error))) return error;
+  const isSet = (process.env[KEY_VARIABLE] ?? '') !== '';
+  return new AppError('engine-unavailable', error.message, {
+    hint: isSet ? `The server does not take the key in ${KEY_VARIABLE}.` : `Put its key into ${KEY_VARIABLE}.`,
+    context: error.context,
+  });
 }
 
 function describeMode({ refused }: Link, { reasoningTokenCount }: OpenAiAnswer, isHere: boolean): string {
@@ -189,13 +253,13 @@ export function requestBody(
     model,
     prompt: promptText,
     max_tokens: generateTokens,
+    // Nothing else that greedy decoding does not need: TGI refuses top_p 1, and a seed keeps MLX from batching.
     temperature: 0,
-    top_p: 1,
     stream: true,
     stream_options: { include_usage: true },
     // llama.cpp and vLLM know ignore_eos, vLLM min_tokens, llama.cpp cache_prompt; most others ignore them.
     ...(refused.has('extensions') ? {} : { ignore_eos: true, min_tokens: generateTokens, cache_prompt: false }),
-    ...(refused.has('masks') ? {} : { seed: 0, ...(bannedTokens.length === 0 ? {} : { logit_bias: bias }) }),
+    ...(refused.has('masks') || bannedTokens.length === 0 ? {} : { logit_bias: bias }),
     ...(topLogprobs > 0 && !refused.has('logprobs') ? { logprobs: Math.min(topLogprobs, TOP_LOGPROBS_MAX) } : {}),
   };
 }

@@ -41,6 +41,8 @@ export function latency(rows: readonly LatencyRow[]): Markup | null {
 }
 
 function modelRow(model: ModelFacts): (Markup | string)[] {
+  if (model.format === 'served')
+    return [model.name, 'served', 'unknown', 'unknown', 'unknown', 'unknown', 'cannot be read from outside'];
   return [
     model.name,
     model.format,
