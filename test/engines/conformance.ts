@@ -104,7 +104,8 @@ export function describeRunning(options: RunningOptions): void {
         expect(tokenCountGate({ promptTokensAsked: tokens, generation: again }).outcome).toBe('passed');
         const other = await ask(running, engine.promptTokens(2 * tokens, 1), 1);
         const evidence = {
-          cachedTokenCounts: [first.cachedTokenCount, again.cachedTokenCount, other.cachedTokenCount],
+          cachedTokenCounts: [first.cachedTokenCount, other.cachedTokenCount],
+          keepsPrompts: engine.prepared.found.runningInstance === true,
           doubling: null,
           repeat: {
             ttftFirstMs: first.eventMs[0] ?? 0,

@@ -36,18 +36,19 @@ const propsReply = z.object({
   build_info: z.string().max(1_000).optional(),
   default_generation_settings: z.object({ n_ctx: z.int() }),
 });
+const count = z.int().nonnegative();
 const event = z.object({
   tokens: z.array(z.int().nonnegative()).max(10_000).optional(),
   stop: z.boolean().optional(),
   truncated: z.boolean().optional(),
-  tokens_evaluated: z.int().nonnegative().optional(),
+  tokens_evaluated: count.optional(),
   timings: z
     .object({
-      cache_n: z.int().optional(),
-      prompt_n: z.int(),
-      prompt_ms: z.number(),
-      predicted_n: z.int(),
-      predicted_ms: z.number(),
+      cache_n: count.optional(),
+      prompt_n: count,
+      prompt_ms: z.number().nonnegative(),
+      predicted_n: count,
+      predicted_ms: z.number().nonnegative(),
     })
     .optional(),
   completion_probabilities: z
@@ -201,7 +202,7 @@ export function requestBody(ask: GenerateRequest): Record<string, unknown> {
   };
 }
 
-function readEvent(data: string): ServerEvent {
+export function readEvent(data: string): ServerEvent {
   try {
     return event.parse(JSON.parse(data));
   } catch (error) {

@@ -28,6 +28,8 @@ export async function generateInWorker(process: EngineProcess, ask: GenerateRequ
       `the worker sent ${reply.tokens.length} tokens with ${reply.eventMs.length} times`,
     );
   }
+  if (reply.eventMs.some((ms, index) => ms < (reply.eventMs[index - 1] ?? 0)))
+    throw new AppError('engine-protocol', 'the worker sent times of tokens that go backwards');
   return { ...reply, eventTokenCounts: reply.tokens.map(() => 1), truncated: null, engineTimings: null };
 }
 
