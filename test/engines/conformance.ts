@@ -34,6 +34,8 @@ export interface RunningOptions {
   readonly tokens?: number;
   /** The engine cannot mask end-of-generation tokens: an early end is told, not prevented. */
   readonly mayEndEarly?: boolean;
+  /** The server tells no log-probabilities: two prompts may have the same likely text. */
+  readonly hidesLogprobs?: boolean;
 }
 
 const LOAD_TIMEOUT_MS = 120_000;
@@ -124,7 +126,8 @@ export function describeRunning(options: RunningOptions): void {
     test('the start of the prompt is read: a change there changes the answer', async () => {
       const running = await start();
       try {
-        expect((await readsTheStart(running)).outcome).toBe('passed');
+        const { outcome } = await readsTheStart(running);
+        expect(['passed', ...(options.hidesLogprobs === true ? ['unknown'] : [])]).toContain(outcome);
       } finally {
         await running.stop();
       }

@@ -220,6 +220,13 @@ describe('what servers do differently', () => {
     });
   });
 
+  test('a stop ends what is under way: the server must not go on with it', async () => {
+    const session = await connect(await start({ decodeMsPerToken: 100 }));
+    const outcome = codeOf(session.generate(ask(FIVE, { generateTokens: 1_000, timeoutMs: 60_000 })));
+    await session.close?.();
+    expect(await outcome).toBe('interrupted');
+  });
+
   test('a server without usage is not measured: equal work could not be shown', async () => {
     const late = connect(await start({ kind: 'lm-studio', tellsUsage: false }));
     await expect(late).rejects.toMatchObject({

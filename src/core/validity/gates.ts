@@ -178,11 +178,13 @@ export function truncationGate(input: {
   if (input.truncated === true) return failed('truncation', 'the engine reports that it truncated the prompt', remedy);
   const unseen = input.needles.filter((needle) => !isSeen(needle));
   if (unseen.length > 0) {
-    return failed(
-      'truncation',
-      `changing ${unseen.map(({ place }) => place).join(', ')} changed nothing in the answer`,
-      remedy,
-    );
+    const detail = `changing ${unseen.map(({ place }) => place).join(', ')} changed nothing in the answer`;
+    // A likely text may be the same for two prompts, a probability is not.
+    const isProof = unseen.some(({ original }) => original.firstTokenLogprobs.length > 0);
+    const isAll = input.needles.length > 1 && unseen.length === input.needles.length;
+    return isProof || isAll || unseen.some(({ original }) => original.text === undefined)
+      ? failed('truncation', detail, remedy)
+      : unknown('truncation', `${detail}, and the engine tells no log-probabilities that would`);
   }
   if (input.needles.length === 0) {
     return input.truncated === false

@@ -169,6 +169,7 @@ export async function connectOpenAi(
   const port = loopbackPort(base);
   const context = model.max_model_len ?? model.meta?.n_ctx ?? null;
   const { fingerprint } = probe;
+  const stopped = new AbortController();
   return {
     info: {
       settings: context === null ? {} : { contextTokens: context },
@@ -181,7 +182,9 @@ export async function connectOpenAi(
       numericMode: describeMode(link, probe, port !== null),
       serverPid: port === null ? null : await findListenerPid(port),
     },
-    generate: async (ask) => (await complete(link, ask, numberOf)).generation,
+    generate: async (ask) => (await complete(link, ask, numberOf, stopped.signal)).generation,
+    // A server that goes on running would go on with an answer that nobody reads.
+    close: async () => stopped.abort(),
   };
 }
 
@@ -228,10 +231,20 @@ function describeMode({ refused }: Link, { reasoningTokenCount }: OpenAiAnswer, 
   ].join('; ');
 }
 
-async function complete(link: Link, ask: GenerateRequest, numberOf: (text: string) => number): Promise<OpenAiAnswer> {
+async function complete(
+  link: Link,
+  ask: GenerateRequest,
+  numberOf: (text: string) => number,
+  signal?: AbortSignal,
+): Promise<OpenAiAnswer> {
   const { base, key } = link;
   return withoutKey(key, async () => {
-    const options = { timeoutMs: ask.timeoutMs, maxBytes: STREAM_BYTES_MAX, headers: keyHeaders(base, key) };
+    const options = {
+      timeoutMs: ask.timeoutMs,
+      maxBytes: STREAM_BYTES_MAX,
+      headers: keyHeaders(base, key),
+      ...(signal === undefined ? {} : { signal }),
+    };
     const { startedMs, chunks } = await streamSse(`${base}/completions`, requestBody(link, ask), options);
     const events = parseSse(chunks);
     if (events.length === 0) rejectUnstreamed(Buffer.concat(chunks.map(({ bytes }) => bytes)).toString('utf8'));

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { deriveRecord } from '../../../src/core/derive/derive-record.ts';
 import { isResolved } from '../../../src/core/derive/is-resolved.ts';
 import { recordSchema } from '../../../src/core/record.ts';
-import type { RunEvent, RunRecord, Summary } from '../../../src/core/record.ts';
+import type { EngineFacts, ModelFacts, RunEvent, RunRecord, Summary } from '../../../src/core/record.ts';
 import { blockEvents, engineFacts, gatesPassed, manifestOf, modelFacts, sampleOf } from '../fixtures.ts';
 import type { CellSpec } from '../fixtures.ts';
 
@@ -388,4 +388,66 @@ test('different weights and unproven ones are said', () => {
     ).verdict.caveats;
   expect(caveats('0'.repeat(64)).join(' ')).toContain('The engines ran different weights: fingerprints differ');
   expect(caveats(null).join(' ')).toContain('not proven');
+});
+
+describe('servers that run already', () => {
+  const at = (port: number, changes: Partial<EngineFacts> = {}): EngineFacts =>
+    engineFacts('b', {
+      modelFormat: 'served',
+      runningInstance: true,
+      location: `http://127.0.0.1:${port}/v1#m`,
+      ...changes,
+    });
+  const served = (port: number, name: string): ModelFacts =>
+    modelFacts({
+      format: 'served',
+      name,
+      path: `http://127.0.0.1:${port}/v1#m`,
+      sha256: null,
+      fingerprint: null,
+      bitsPerWeight: null,
+    });
+  const gates: RunEvent[] = ['a', 'b'].map((engine) => ({
+    type: 'gate',
+    engine,
+    gate: 'token-count',
+    outcome: 'passed',
+    detail: 'd',
+    remedy: null,
+  }));
+  const record = (server: EngineFacts): ReturnType<typeof derive> =>
+    derive(
+      [...START, ...gates, ...blocks(6), END],
+      manifestOf([A, server], { models: [modelFacts(), served(2, 'other'), served(1, 'the-model')] }),
+    );
+
+  test('the weights are not proven, and whose it is is said', () => {
+    const { certificate, verdict } = record(at(1));
+    expect(certificate.weights).toEqual({
+      state: 'unproven',
+      detail:
+        'no hash and no fingerprint of what serves as "the-model" at http://127.0.0.1:1/v1 can be read from outside; a name proves nothing',
+    });
+    expect(verdict.caveats).toContain(
+      'b: this running instance only. It was not restarted between blocks, so its state is part of the result.',
+    );
+    expect(verdict.caveats.join(' ')).toContain('That the engines ran the same weights is not proven');
+  });
+
+  test('of two servers, each has its own model', () => {
+    expect(record(at(2)).certificate.weights.detail).toContain('"other" at http://127.0.0.1:2/v1');
+  });
+
+  test('text is counted by the server, and its ids are not proven', () => {
+    expect(record(at(1)).certificate.tokens).toEqual({
+      state: 'unproven',
+      detail:
+        "the engines' own counts agree in 36 requests; b got the text of these tokens, and which ids it made of it is not told",
+    });
+    expect(record(at(1, { addedPromptTokens: 1 })).certificate.tokens).toEqual({
+      state: 'unproven',
+      detail:
+        "the engines' own counts agree in 36 requests, but b adds 1 token(s) where the model file does not (a BOS?), so its texts are that much shorter",
+    });
+  });
 });

@@ -89,6 +89,15 @@ describe('prompt cache', () => {
     expect(judge({ doubling: doubling(256, 2) })).toBe('unknown');
   });
 
+  test('a running server may keep prompts, as long as no new one comes from there', () => {
+    const keeps = (changes: Partial<CacheEvidence>) => judge({ keepsPrompts: true, ...changes });
+    expect(keeps({ cachedTokenCounts: [0, 0], repeat: repeat(0.04, 500) })).toBe('passed');
+    expect(keeps({ cachedTokenCounts: [0, 16], repeat: repeat(0.04, 500) })).toBe('failed');
+    expect(keeps({ cachedTokenCounts: [null], repeat: repeat(0.04) })).toBe('unknown');
+    expect(keeps({ cachedTokenCounts: [null], repeat: repeat(0.04), doubling: doubling(256, 1) })).toBe('failed');
+    expect(keeps({ cachedTokenCounts: [null], repeat: repeat(0.95) })).toBe('passed');
+  });
+
   test('the detail holds the values', () => {
     expect(
       promptCacheGate({ cachedTokenCounts: [0, 0], doubling: doubling(256, 2.1), repeat: repeat(0.98, 0) }),
@@ -132,6 +141,18 @@ describe('truncation', () => {
       truncationGate({ truncated: null, needles: [{ place: 'x', original: bare([1, 2]), changed: bare([1, 2]) }] })
         .outcome,
     ).toBe('failed');
+  });
+
+  test('texts without log-probabilities: one that stays the same proves nothing, all of them do', () => {
+    const says = (text: string) => ({ tokens: [], text, firstTokenLogprobs: [] });
+    const same = { place: 'the start', original: says('a'), changed: says('a') };
+    const other = { place: 'one third', original: says('a'), changed: says('b') };
+    expect(truncationGate({ truncated: null, needles: [same, other] })).toMatchObject({
+      outcome: 'unknown',
+      detail: 'changing the start changed nothing in the answer, and the engine tells no log-probabilities that would',
+    });
+    expect(truncationGate({ truncated: null, needles: [same, same] }).outcome).toBe('failed');
+    expect(truncationGate({ truncated: null, needles: [other] }).outcome).toBe('passed');
   });
 
   test('without needles only the engine can tell', () => {

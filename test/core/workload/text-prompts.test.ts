@@ -68,6 +68,15 @@ describe('prompts for engines that take text', () => {
     expect(encode(withBos.promptText(tokens))).toEqual(tokens.slice(1));
   });
 
+  test.each([-2, -1, 1, 2])('a server that adds %i tokens gets a text that makes up for it', (added) => {
+    for (let iteration = 0; iteration < 9; iteration++) {
+      const tokens = workload.promptTokens(key('32-tokens', iteration));
+      expect(encode(workload.promptText(tokens, added))).toHaveLength(32 - added);
+      // The nonce stays at the start.
+      expect(workload.promptText(tokens, added).startsWith(decode(tokens.slice(0, 4)))).toBe(true);
+    }
+  });
+
   test('a changed prompt is mended to the same length', () => {
     const tokens = workload.promptTokens(key('32-tokens', 0));
     const changed = workload.canonical([...tokens.slice(0, 8), ...tokens.slice(0, 8), ...tokens.slice(16)]);
