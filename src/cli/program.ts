@@ -27,6 +27,8 @@ const HELP_AFTER = `
 Examples:
   runoff run                                   the default comparison, about 6 minutes
   runoff run --model my.gguf --engine llama-cpp llama-server --prompt 2000 --generate 128
+  runoff run --model my.gguf --engine llama-cpp openai=http://127.0.0.1:1234/v1
+                                               a server that runs already: LM Studio, vLLM, mlx_lm.server, ...
   runoff run --study                           the prompts of the original study: 5, 1,200 and 4,096 tokens
   runoff run --resume runs/2026-11-24-2359     go on after Ctrl-C or a crash
   runoff report runs/2026-11-24-2359 --format csv
@@ -43,7 +45,7 @@ function addRun(program: Command): void {
     )
     .option(
       '-e, --engine <id...>',
-      'engines to compare (default: llama-cpp llama-server mlx-lm); a path names an adapter file of your own',
+      'engines to compare (default: llama-cpp llama-server mlx-lm); a running server by its address, e.g. openai=http://127.0.0.1:1234/v1, with #MODEL where it has several; a path names an adapter file of your own',
     )
     .option(
       '--engine-path <id=path...>',

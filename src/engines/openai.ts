@@ -45,8 +45,8 @@ async function detectServer(given: string): Promise<Detection> {
   try {
     const model = await findModel(address, ANSWER_TIMEOUT_MS);
     return (await hasCompletions(base, ANSWER_TIMEOUT_MS)) ? describeServer(base, model) : noCompletions(base);
-  } catch (given) {
-    const error = withKeyHint(given);
+  } catch (cause) {
+    const error = withKeyHint(cause);
     const hint = error instanceof AppError ? error.hint : undefined;
     return { state: 'unavailable', reason: messageOf(error), nextStep: hint ?? NEXT_STEP };
   }
