@@ -4,10 +4,25 @@ import { readCommand } from '../process/run-command.ts';
 
 /** lsof and netstat answer in well under a second; a busy machine gets some more. */
 const READ_TIMEOUT_MS = 10_000;
+/** Programs that only pass connections on: whoever computes is elsewhere, and their few megabytes would be shown as its. */
+const RELAYS = new Set([
+  'docker-proxy',
+  'rootlessport',
+  'slirp4netns',
+  'pasta',
+  'ssh',
+  'sshd',
+  'socat',
+  'kubectl',
+  'gvproxy',
+]);
 /** As /proc/net/tcp writes the state of a socket that listens. */
 const LISTEN_STATE = '0A';
 
-/** Null when nobody listens there, or the process is another user's and the system does not tell. */
+/**
+ * Null when nobody listens there, when a relay does (seen on Linux only), or when the process is another user's and the
+ * system does not tell.
+ */
 export async function findListenerPid(port: number): Promise<number | null> {
   switch (process.platform) {
     case 'linux':
@@ -60,8 +75,16 @@ async function findOnLinux(port: number): Promise<number | null> {
   const inodes = new Set(tables.flatMap((text) => parseListeningInodes(text, port)));
   if (inodes.size === 0) return null;
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
-  for (const pid of pids) if (await holdsSocket(pid, inodes)) return Number(pid);
+  for (const pid of pids) {
+    if (!(await holdsSocket(pid, inodes))) continue;
+    return isRelay(await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')) ? null : Number(pid);
+  }
   return null;
+}
+
+/** Pure: by the content of /proc/PID/comm. */
+export function isRelay(comm: string): boolean {
+  return RELAYS.has(comm.trim());
 }
 
 async function holdsSocket(pid: string, inodes: ReadonlySet<string>): Promise<boolean> {

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import {
   findListenerPid,
+  isRelay,
   parseListeningInodes,
   parseLsof,
   parseNetstat,
@@ -46,4 +47,8 @@ test('this process is found by its own server, and nobody after it has closed', 
   expect(await findListenerPid(port)).toBe(process.pid);
   await new Promise((resolve) => void server.close(resolve));
   expect(await findListenerPid(port)).toBeNull();
+});
+
+test('a relay is not the process that computes', () => {
+  expect(['docker-proxy\n', 'ssh\n', 'llama-server\n', ''].map(isRelay)).toEqual([true, true, false, false]);
 });

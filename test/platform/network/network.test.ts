@@ -34,6 +34,25 @@ describe('ports', () => {
 });
 
 describe('getJson', () => {
+  test('https speaks TLS: a server that does not gets nothing in clear', async () => {
+    const arrived: Buffer[] = [];
+    const { port } = await serve(() => {});
+    server?.on('connection', (socket) => socket.on('data', (bytes: Buffer) => arrived.push(bytes)));
+    const headers = { authorization: 'Bearer secret-word' };
+    await expect(getJson(`https://127.0.0.1:${port}/x`, { ...LIMITS, headers })).rejects.toMatchObject({
+      code: 'engine-request-failed',
+    });
+    expect(Buffer.concat(arrived).toString('latin1')).not.toContain('secret-word');
+  });
+
+  test('a redirect is an error with its status', async () => {
+    const { url } = await serve((_request, response) => response.writeHead(307, { location: '/other' }).end());
+    await expect(getJson(url, LIMITS)).rejects.toMatchObject({
+      code: 'engine-request-failed',
+      context: { status: 307 },
+    });
+  });
+
   test('answers', async () => {
     const { url } = await serve((request, response) => response.end(JSON.stringify({ path: request.url })));
     expect(await getJson(`${url}/health`, LIMITS)).toEqual({ path: '/health' });
