@@ -245,7 +245,13 @@ class Check {
   private async request(promptTokens: readonly number[], generateTokens: number, topLogprobs = 0): Promise<Generation> {
     const generation = await this.generate(promptTokens, generateTokens, topLogprobs);
     this.cachedCounts.push(generation.cachedTokenCount);
-    this.keep(tokenCountGate({ promptTokensAsked: promptTokens.length, generation }));
+    this.keep(
+      tokenCountGate({
+        promptTokensAsked: promptTokens.length,
+        generation,
+        fromText: !this.ask.prepared.engine.capabilities.tokenIds,
+      }),
+    );
     this.keep(earlyEndGate({ generateTokensAsked: generateTokens, generation }));
     return generation;
   }

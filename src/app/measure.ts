@@ -241,7 +241,7 @@ class Measurement {
         ui.status(
           `Block ${block + 1} of ${plan.blocks} · ${engine} · ${request.kind === 'warmup' ? 'warming up' : `measuring ${request.prompt} (${request.iteration + 1} of ${iterations})`} · at most ${minutes(this.leftMs())} left`,
         ),
-      check: (request, generation) => this.check(engine, request, generation),
+      check: (request, generation) => this.check(prepared, request, generation),
     });
     if (outcome.state === 'failed')
       await this.warn('cell-failed', engine, `block ${block + 1}: ${messageOf(outcome.error)}`, hintOf(outcome.error));
@@ -250,9 +250,14 @@ class Measurement {
   }
 
   /** Every measured answer is checked for equal work; a gate that fails once has failed. */
-  private async check(engine: string, request: CellRequest, generation: Generation): Promise<void> {
+  private async check(prepared: PreparedEngine, request: CellRequest, generation: Generation): Promise<void> {
+    const { id: engine, capabilities } = prepared.engine;
     const gates = [
-      tokenCountGate({ promptTokensAsked: request.promptTokens.length, generation }),
+      tokenCountGate({
+        promptTokensAsked: request.promptTokens.length,
+        generation,
+        fromText: !capabilities.tokenIds,
+      }),
       earlyEndGate({ generateTokensAsked: request.generateTokens, generation }),
       promptCacheGate({ cachedTokenCounts: [generation.cachedTokenCount], doubling: null, repeat: null }),
     ];

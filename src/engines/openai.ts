@@ -67,7 +67,7 @@ export function describeServer(base: string, { id, owned_by: owner, meta }: Serv
   return {
     state: 'available',
     build: {
-      version: `running server${told(owner, ' of ')}, model ${shortened(id)}${told(meta?.ftype, ', ')}`,
+      version: `running server${told(owner, ' of ')}, model ${nameOf(id)}${told(meta?.ftype, ', ')}`,
       library: null,
       openMp: null,
       instructionSets: null,
@@ -77,6 +77,12 @@ export function describeServer(base: string, { id, owned_by: owner, meta }: Serv
     variant: 'running',
     referenceBackend: null,
     runningInstance: true,
-    servedModel: shortened(id),
+    servedModel: nameOf(id),
   };
+}
+
+/** llama.cpp's server and mlx_lm.server call a model by its whole path. */
+function nameOf(id: string): string {
+  const isPath = /^(\/|[A-Za-z]:\\)/.test(id);
+  return shortened(isPath ? (id.split(/[\\/]/).findLast((part) => part !== '') ?? id) : id);
 }

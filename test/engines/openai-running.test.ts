@@ -325,6 +325,7 @@ describe('the checks before a run', () => {
   test.each([
     ['prompt-cache', { fault: 'cache' }],
     ['early-end', { fault: 'early-end' }],
+    ['token-count', { fault: 'other-tokenizer' }],
     ['truncation', { fault: 'truncate' }],
   ])('%s: fresh work that was not done is seen', async (gate, behaviour) => {
     expect((await check(behaviour)).gates).toMatchObject({ [gate]: 'failed' });

@@ -155,11 +155,12 @@ describe('the model', () => {
   test('what a server tells of itself is in its version, on one line', () => {
     const model = { id: '/m/x.gguf', owned_by: 'llamacpp', meta: { ftype: 'Q4_0' } };
     expect(describeServer(base, model)).toMatchObject({
-      build: { version: 'running server of llamacpp, model /m/x.gguf, Q4_0' },
+      build: { version: 'running server of llamacpp, model x.gguf, Q4_0' },
       location: `${base}#/m/x.gguf`,
       runningInstance: true,
-      servedModel: '/m/x.gguf',
+      servedModel: 'x.gguf',
     });
+    expect(describeServer(base, { id: 'org/model' })).toMatchObject({ servedModel: 'org/model' });
     expect(shortened(`a\u001b[2Jb\n${'c'.repeat(100)}`)).toBe(`a?[2Jb?${'c'.repeat(73)}…`);
   });
 });

@@ -13,10 +13,19 @@ export type { CacheEvidence } from './prompt-cache.ts';
 export function tokenCountGate(input: {
   readonly promptTokensAsked: number;
   readonly generation: Pick<Generation, 'promptTokenCount'>;
+  /** The engine made the tokens itself. */
+  readonly fromText?: boolean;
 }): GateResult {
-  const { promptTokensAsked: asked, generation } = input;
+  const { promptTokensAsked: asked, generation, fromText = false } = input;
   const reported = generation.promptTokenCount;
   if (reported === asked) return passed('token-count', `${asked} prompt tokens sent, ${reported} reported`);
+  if (fromText) {
+    return failed(
+      'token-count',
+      `a text of ${asked} tokens sent, ${reported} reported: truncated, or another tokenizer`,
+      'Give --model the file that the engine serves, and check its context.',
+    );
+  }
   const cause =
     reported === asked + 1
       ? ': probably a second BOS'

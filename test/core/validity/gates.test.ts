@@ -14,6 +14,15 @@ import type { CacheEvidence } from '../../../src/core/validity/gates.ts';
 import { isBlockNoisy, runNoise } from '../../../src/core/validity/noise.ts';
 import { SETTINGS } from '../fixtures.ts';
 
+test('token count of a text: what to do is another thing', () => {
+  const input = { promptTokensAsked: 512, generation: { promptTokenCount: 600 }, fromText: true };
+  expect(tokenCountGate(input)).toMatchObject({
+    outcome: 'failed',
+    detail: 'a text of 512 tokens sent, 600 reported: truncated, or another tokenizer',
+    remedy: 'Give --model the file that the engine serves, and check its context.',
+  });
+});
+
 test('token count', () => {
   expect(tokenCountGate({ promptTokensAsked: 512, generation: { promptTokenCount: 512 } })).toEqual({
     gate: 'token-count',
