@@ -82,31 +82,37 @@ export function* malformed(
 ): Iterable<Buffer[]> {
   for (let index = 0; index < count; index++) {
     const random = createRandom('malformed', seed, index);
-    const items = [...source.stream];
-    // The first is retyped most often: readers trust it.
-    const changed = random.integer(3) === 0 ? 0 : random.integer(items.length);
-    if (random.integer(3) === 0) items[changed] = retyped(items[changed], random);
+    let items = [...source.stream];
+    const places = placesIn(items);
+    if (random.integer(2) === 0)
+      items = retyped(items, places[random.integer(places.length)] ?? [], random) as unknown[];
     if (random.integer(8) === 0) items.splice(random.integer(items.length + 1), random.integer(2), source.failure);
     if (random.integer(8) === 0) items.splice(random.integer(items.length), 1);
     let bytes: Buffer = Buffer.from(items.map((item) => source.write(item)).join(''));
-    for (let change = random.integer(4); change > 0; change--) bytes = damaged(bytes, random);
+    // Half of them are well-formed: what is in them is judged, not only their form.
+    for (let change = random.integer(2) * random.integer(4); change > 0; change--) bytes = damaged(bytes, random);
     if (index % HUGE_EVERY === 0) bytes = inserted(bytes, random, Buffer.alloc(HUGE_BYTES, 'y'));
     if (random.integer(5) === 0) bytes = bytes.subarray(0, random.integer(bytes.length + 1));
     yield brokenUp(bytes, random);
   }
 }
 
-/** A value anywhere inside becomes one of another type. */
-function retyped(value: unknown, random: Random): unknown {
-  const wrong = WRONG_VALUES[random.integer(WRONG_VALUES.length)];
-  if (typeof value !== 'object' || value === null || random.integer(5) === 0) return wrong;
-  const keys = Object.keys(value);
-  const chosen = keys[random.integer(Math.max(1, keys.length))];
-  if (chosen === undefined) return wrong;
-  if (random.integer(6) === 0) return Object.fromEntries(Object.entries(value).filter(([key]) => key !== chosen));
+/** Every value inside, as the keys that lead to it. */
+function placesIn(value: unknown): string[][] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => [[key], ...placesIn(inner).map((place) => [key, ...place])]);
+}
+
+/** The value at a place becomes one of another type, or is gone. */
+function retyped(value: unknown, place: readonly string[], random: Random): unknown {
+  const [key, ...inner] = place;
+  if (key === undefined) return WRONG_VALUES[random.integer(WRONG_VALUES.length)];
   if (Array.isArray(value))
-    return value.map((item, at) => (String(at) === chosen ? retyped(item, random) : (item as unknown)));
-  return { ...value, [chosen]: retyped((value as Record<string, unknown>)[chosen], random) };
+    return value.map((item: unknown, at) => (String(at) === key ? retyped(item, inner, random) : item));
+  const entries = Object.entries(value as Record<string, unknown>);
+  if (inner.length === 0 && random.integer(6) === 0)
+    return Object.fromEntries(entries.filter(([name]) => name !== key));
+  return Object.fromEntries(entries.map(([name, item]) => [name, name === key ? retyped(item, inner, random) : item]));
 }
 
 function damaged(bytes: Buffer, random: Random): Buffer {
