@@ -2,6 +2,7 @@ import type { PreparedRun } from '../app/prepare.ts';
 import { minutes } from '../app/wording.ts';
 
 type EngineFacts = PreparedRun['manifest']['engines'][number];
+type ModelFacts = PreparedRun['manifest']['models'][number];
 
 /** What will be done and how long it will take, before it starts. */
 export function describePlan({ manifest }: PreparedRun): string {
@@ -14,17 +15,12 @@ export function describePlan({ manifest }: PreparedRun): string {
   const lines = [
     '',
     `Model     ${model?.name}, ${model?.quantisation}, ${((model?.fileBytes ?? 0) / 1e6).toFixed(0)} MB${model?.derivedBy == null ? '' : `: ${model.derivedBy}`}`,
-    ...models
-      .slice(1)
-      .map(
-        (other) =>
-          `          ${other.format}: ${other.quantisation}${other.fingerprint === model?.fingerprint ? ', weights bit-identical' : ', weights DIFFER'}`,
-      ),
+    ...models.slice(1).map((other) => `          ${twinText(other, model)}`),
     ...engineLines(plan.ladder, available),
     `Prompts   ${prompts.join(', ')}; ${plan.generateTokens} tokens generated after each`,
     `Machine   ${machine.cpu}, ${machine.physicalCores} cores, ${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB, ${machine.os}`,
     `Settings  ${settings.threads} threads, context ${settings.contextTokens}, batch ${settings.batchTokens}, KV ${settings.kvType}, flash attention ${settings.flashAttention ? 'on' : 'off'}, GPU ${settings.gpu}`,
-    `Time      at most ${minutes(plan.budgetMs)}: first each engine is checked, then up to ${plan.blocks} blocks with a fresh process per engine`,
+    `Time      at most ${minutes(plan.budgetMs)}: first each engine is checked, then up to ${plan.blocks} blocks with a fresh process per engine${available.some(({ runningInstance }) => runningInstance) ? '; what runs already stays as it is' : ''}`,
     '',
   ];
   return lines.join('\n');
@@ -47,4 +43,10 @@ function engineLines(isLadder: boolean, available: readonly EngineFacts[]): stri
       ? [`          ${others.map(({ id }) => id).join(', ')}: as shipped, build + layer together`]
       : []),
   ];
+}
+
+/** What is known of a further model before anything runs. */
+function twinText(other: ModelFacts, model: ModelFacts | undefined): string {
+  if (other.format === 'served') return `served: ${other.name}; whether its weights are the same cannot be proven`;
+  return `${other.format}: ${other.quantisation}, weights ${other.fingerprint === model?.fingerprint ? 'bit-identical' : 'DIFFER'}`;
 }

@@ -27,14 +27,22 @@ export function factLines(shipping: ShippingFacts): FactLine[] {
   const { installSteps, license, platforms, accelerators, modelSizeLimit, apiSurfaces, needs, takesHubId } = shipping;
   return [
     line('install', installSteps, installSteps.value.join('; ')),
-    line('licence', license, license.value),
-    line('platforms', platforms, platforms.value.join(', ')),
+    line('licence', license, licenseText(license.value)),
+    line('platforms', platforms, platforms.value.join(', ') || NOT_KNOWN),
     line('accelerators', accelerators, accelerators.value.join(', ')),
     line('model size', modelSizeLimit, modelSizeLimit.value ?? 'no limit but memory'),
     line('interfaces', apiSurfaces, apiSurfaces.value.join('; ')),
     line('users need', needs, needs.value.length === 0 ? 'nothing' : needsText(shipping)),
     line('hub ids', takesHubId, takesHubId.value ? 'downloads a model by its hub id' : 'takes files only'),
   ];
+}
+
+/** Of a server behind an address. */
+const NOT_KNOWN = 'not known, it depends on the server';
+
+/** NOASSERTION is SPDX for: not looked at, or not to be told. */
+function licenseText(id: string): string {
+  return id === 'NOASSERTION' ? 'licence not known' : id;
 }
 
 function needsText({ needs }: ShippingFacts): string {
@@ -110,7 +118,7 @@ export function shippingLine({ engines }: RunRecord): string | null {
     shipping === null
       ? []
       : [
-          `${id} ${shipping.license.value}, needs ${shipping.needs.value.length === 0 ? 'nothing' : needsText(shipping)}`,
+          `${id} ${licenseText(shipping.license.value)}, needs ${shipping.needs.value.length === 0 ? 'nothing' : needsText(shipping)}`,
         ],
   );
   return parts.length === 0 ? null : `Shipping: ${parts.join('; ')}. All facts with sources: runoff engines --facts`;

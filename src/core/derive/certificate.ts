@@ -23,6 +23,10 @@ export function certify(input: CertificateInput): Certificate {
     ),
   );
   const tuned = manifest.plan.tuned ? engines.map(tunedText) : [];
+  const differences = engines.flatMap((engine) => [
+    ...settingsDifferences(manifest.settings, engine.settings ?? {}).map((text) => `${engine.id}: ${text}`),
+    ...(engine.modelFormat === 'served' ? [`${engine.id}: ${describeUntold(engine)}`] : []),
+  ]);
   return {
     weights: certifyWeights(manifest, engines),
     tokens: certifyTokens(input),
@@ -43,6 +47,10 @@ export function certify(input: CertificateInput): Certificate {
 function tunedText({ id, tuned = {} }: EngineFacts): string {
   const settings = Object.entries(tuned).map(([name, value]) => `${name} ${String(value)}`);
   return `${id}: ${settings.length === 0 ? 'the common settings' : settings.join(', ')}`;
+/** A server is not given settings, and tells few. */
+function describeUntold({ settings }: EngineFacts): string {
+  const told = Object.keys(settings ?? {});
+  return `settings are its owner's, and it tells ${told.length === 0 ? 'none' : `only ${told.join(', ')}`}`;
 }
 
 /** Only a hash or the fingerprint proves identity (correction 12). */

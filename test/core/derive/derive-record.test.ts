@@ -438,6 +438,15 @@ describe('servers that run already', () => {
     expect(record(at(2)).certificate.weights.detail).toContain('"other" at http://127.0.0.1:2/v1');
   });
 
+  test('settings that it does not tell are not called matched', () => {
+    const { certificate, verdict } = record(at(1, { settings: { contextTokens: 2_048 } }));
+    expect(certificate.settings).toEqual({
+      state: 'as-shipped',
+      differences: ["b: settings are its owner's, and it tells only contextTokens"],
+    });
+    expect(verdict.caveats.join(' ')).toContain('as shipped');
+  });
+
   test('text is counted by the server, and its ids are not proven', () => {
     expect(record(at(1)).certificate.tokens).toEqual({
       state: 'unproven',
