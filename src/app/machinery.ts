@@ -15,7 +15,7 @@ import type { CpuSnapshot } from '../platform/cpu/interference.ts';
 import { warmPageCache } from '../platform/files/warm-page-cache.ts';
 import { readTreeMemory } from '../platform/memory/tree-memory.ts';
 import { freePort } from '../platform/network/free-port.ts';
-import { startProcess } from '../platform/process/start-process.ts';
+import { onStopAll, startProcess } from '../platform/process/start-process.ts';
 
 /** An engine that this run measures, with the model in its format. */
 export interface PreparedEngine {
@@ -81,9 +81,13 @@ async function startEngine(
     const startedMs = monotonicMs();
     const process = plan === null ? ATTACHED : await startProcess({ ...plan, cwd: workFolder });
     let session: EngineSession | null = null;
+    let closed: Promise<void> | undefined;
+    const close = async (): Promise<void> => (closed ??= session?.close?.());
+    const release = plan === null ? onStopAll(close) : () => {};
     const stop = async (): Promise<void> => {
+      release();
       try {
-        await session?.close?.();
+        await close();
       } finally {
         if (plan !== null) await process.stop(STOP_GRACE_MS);
         await removeFolder();

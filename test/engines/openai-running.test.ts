@@ -8,6 +8,7 @@ import type { Detection, EngineSession } from '../../src/core/engine.ts';
 import type { EngineFacts, Manifest, RunEvent } from '../../src/core/record.ts';
 import { buildPrompts } from '../../src/core/workload/build-prompts.ts';
 import { engine } from '../../src/engines/openai.ts';
+import { stopAll } from '../../src/platform/process/start-process.ts';
 import { KEY_VARIABLE } from '../../src/engines/shared/openai-address.ts';
 import { ask, FIVE, foundAt, startFakeOpenAi, startFakeOpenAiProcess, textOf } from '../fixtures/openai/fake-openai.ts';
 import type { FakeOpenAi, RunningFake } from '../fixtures/openai/fake-openai.ts';
@@ -225,6 +226,16 @@ describe('what servers do differently', () => {
     const outcome = codeOf(session.generate(ask(FIVE, { generateTokens: 1_000, timeoutMs: 60_000 })));
     await session.close?.();
     expect(await outcome).toBe('interrupted');
+  });
+
+  test('Ctrl-C does not wait for an answer of a server that nobody ends', async () => {
+    const fake = await start({ decodeMsPerToken: 100 });
+    const prepared = { engine, found: foundAt(fake.base), modelPath: process.execPath, modelSha256: null };
+    const measured = await realMachinery.start(prepared, SETTINGS, 10_000);
+    const outcome = codeOf(measured.session.generate(ask(FIVE, { generateTokens: 1_000, timeoutMs: 60_000 })));
+    await stopAll();
+    expect(await outcome).toBe('interrupted');
+    await measured.stop();
   });
 
   test('a server without usage is not measured: equal work could not be shown', async () => {

@@ -58,9 +58,18 @@ export async function startProcess(options: StartOptions): Promise<StartedProces
   return started;
 }
 
+/** Sessions with servers that are not ours to end: what is under way there ends when we do. */
+const attached = new Set<() => Promise<void>>();
+
+/** Registers what `stopAll` calls beside ending engines. @returns takes it off again. */
+export function onStopAll(leave: () => Promise<void>): () => void {
+  attached.add(leave);
+  return () => void attached.delete(leave);
+}
+
 /** Ends every engine that is still running: for Ctrl-C and for the end of a run. */
 export async function stopAll(graceMs: number = GRACE_MS): Promise<void> {
-  await Promise.all([...live].map((running) => running.stop(graceMs)));
+  await Promise.all([...[...live].map((running) => running.stop(graceMs)), ...[...attached].map((leave) => leave())]);
 }
 
 /** Processor time of the keepers counts as runoff's own. */
