@@ -11,6 +11,9 @@ const SYNTAX = '--engine openai=http://127.0.0.1:1234/v1, or openai=URL#MODEL fo
 
 const NEXT_STEP = `Start the server, and give the address that ends before /completions: ${SYNTAX}. A server that lists no models wants one named (mlx_lm.server: #default_model).`;
 
+/** llama.cpp's server says so while it loads a model. */
+const BUSY = 'The server runs and is not ready: wait until its model is loaded, and run again.';
+
 /** Any running server with the OpenAI completions API, by its address. Nothing is started, changed or stopped. */
 export const engine: Engine = {
   id: 'openai',
@@ -47,8 +50,9 @@ async function detectServer(given: string): Promise<Detection> {
     return (await hasCompletions(base, ANSWER_TIMEOUT_MS)) ? describeServer(base, model) : noCompletions(base);
   } catch (cause) {
     const error = withKeyHint(cause);
-    const hint = error instanceof AppError ? error.hint : undefined;
-    return { state: 'unavailable', reason: messageOf(error), nextStep: hint ?? NEXT_STEP };
+    const { hint, context } = error instanceof AppError ? error : { hint: undefined, context: {} };
+    const nextStep = hint ?? ('status' in context && context['status'] === 503 ? BUSY : NEXT_STEP);
+    return { state: 'unavailable', reason: messageOf(error), nextStep };
   }
 }
 

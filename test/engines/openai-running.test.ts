@@ -94,6 +94,20 @@ describe('detection', () => {
     expect(JSON.stringify(detection)).toMatch(/did not answer with a list of models.*ends before \/completions/);
   });
 
+  test('a server that still loads its model is there: wait', async () => {
+    const loading = createServer((_, response) => {
+      response.writeHead(503).end('{"error":{"message":"Loading model","type":"unavailable_error","code":503}}');
+    });
+    await new Promise<void>((resolve) => loading.listen(0, '127.0.0.1', resolve));
+    const { port } = loading.address() as AddressInfo;
+    const detection = await engine.detect({ ...HOST, enginePath: `http://127.0.0.1:${port}` });
+    loading.close();
+    expect(detection).toMatchObject({
+      state: 'unavailable',
+      nextStep: 'The server runs and is not ready: wait until its model is loaded, and run again.',
+    });
+  });
+
   test('nobody there: unavailable, also with a model named', async () => {
     const fake = await start();
     await fake.stop();
