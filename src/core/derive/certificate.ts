@@ -17,16 +17,13 @@ export interface CertificateInput {
 export function certify(input: CertificateInput): Certificate {
   const { manifest, engines } = input;
   // Against what this engine was asked for: its own tuned settings, or the common ones.
-  const differences = engines.flatMap((engine) =>
-    settingsDifferences(mergeSettings(manifest.settings, engine.tuned), engine.settings ?? {}).map(
+  const differences = engines.flatMap((engine) => [
+    ...settingsDifferences(mergeSettings(manifest.settings, engine.tuned), engine.settings ?? {}).map(
       (text) => `${engine.id}: ${text}`,
     ),
-  );
-  const tuned = manifest.plan.tuned ? engines.map(tunedText) : [];
-  const differences = engines.flatMap((engine) => [
-    ...settingsDifferences(manifest.settings, engine.settings ?? {}).map((text) => `${engine.id}: ${text}`),
     ...(engine.modelFormat === 'served' ? [`${engine.id}: ${describeUntold(engine)}`] : []),
   ]);
+  const tuned = manifest.plan.tuned ? engines.map(tunedText) : [];
   return {
     weights: certifyWeights(manifest, engines),
     tokens: certifyTokens(input),
@@ -47,6 +44,8 @@ export function certify(input: CertificateInput): Certificate {
 function tunedText({ id, tuned = {} }: EngineFacts): string {
   const settings = Object.entries(tuned).map(([name, value]) => `${name} ${String(value)}`);
   return `${id}: ${settings.length === 0 ? 'the common settings' : settings.join(', ')}`;
+}
+
 /** A server is not given settings, and tells few. */
 function describeUntold({ settings }: EngineFacts): string {
   const told = Object.keys(settings ?? {});
