@@ -74,19 +74,7 @@ export async function continueRun(ask: RunAsk & { readonly budgetMs: number | nu
 async function finish(log: RunLog, ask: RunAsk, budgetMs: number): Promise<RunResult> {
   const { prepared, signal, ui } = ask;
   try {
-    const { engines, workload, bannedTokens, bosToken, vocabularySize } = prepared;
-    const state = await measure({
-      log,
-      engines,
-      workload,
-      bannedTokens,
-      bosToken,
-      vocabularySize,
-      budgetMs,
-      machinery: realMachinery,
-      signal,
-      ui,
-    });
+    const state = await measure({ ...prepared, log, budgetMs, machinery: realMachinery, signal, ui });
     const record = deriveRecord(log.manifest, log.events);
     await writeReports(log.path, record, log.events);
     return { folder: log.path, record, state, reportPath: join(log.path, 'report.html') };

@@ -93,21 +93,9 @@ export async function selftest(ask: SelftestAsk): Promise<SelftestResult> {
     const clocks = await readClocks(ask);
     ui.line('Measuring the engine against itself and against slower copies');
     const engines = [prepared, ...arms.map(({ engine }) => ({ ...prepared, engine }))];
-    const { workload, bannedTokens, bosToken, vocabularySize } = run;
     const { machinery, signal } = ask;
     const { budgetMs } = manifest.plan;
-    const state = await measure({
-      log,
-      engines,
-      workload,
-      bannedTokens,
-      bosToken,
-      vocabularySize,
-      budgetMs,
-      machinery,
-      signal,
-      ui,
-    });
+    const state = await measure({ ...run, log, engines, budgetMs, machinery, signal, ui });
     const compared = compareArms(manifest, log.events, prepared.engine.id, arms);
     const items = [...compared.items, ...checks, ...clocksItem(clocks)];
     const result: SelftestResult = {

@@ -218,19 +218,7 @@ class Tuning {
         ...this.prepared,
         engine: { ...withSettings(this.prepared.engine, settings), id },
       }));
-      const { workload, bannedTokens, bosToken, vocabularySize } = run;
-      this.state = await measure({
-        log,
-        engines,
-        workload,
-        bannedTokens,
-        bosToken,
-        vocabularySize,
-        budgetMs,
-        machinery,
-        signal,
-        ui,
-      });
+      this.state = await measure({ ...run, log, engines, budgetMs, machinery, signal, ui });
       const [first] = arms;
       const events = [...log.events];
       return (id) => (first === undefined ? null : comparePair(manifest, events, [first.id, id]));
