@@ -88,6 +88,7 @@ describe('CONTRIBUTING: the example of an engine', () => {
         enginePath: '/opt/pebble-server',
         findOnPath: () => null,
         environments: { inspect: async () => ABSENT },
+        inspectProgram: () => Promise.reject(new TypeError('no program is read')),
       });
       if (found.state !== 'available') throw new TypeError('the example finds its binary');
       const { port } = server.address() as AddressInfo;

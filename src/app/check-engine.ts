@@ -20,6 +20,7 @@ import {
 import type { Needle } from '../core/validity/gates.ts';
 import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
+import { takesText } from './machinery.ts';
 import type { Machinery, PreparedEngine, RunningEngine } from './machinery.ts';
 
 /** Long enough that a cached or cut prompt shows, short enough to cost a second. */
@@ -126,7 +127,7 @@ class Check {
    * length, so that another tokenizer is not taken for a BOS. Prompts make up for it from then on.
    */
   async addedTokens(): Promise<number> {
-    if (this.ask.prepared.engine.capabilities.tokenIds) return 0;
+    if (!takesText(this.ask.prepared)) return 0;
     this.ask.onStep('first request');
     const differences: number[] = [];
     for (const length of [PROBE_TOKENS, LENGTH_SLOW_TOKENS])
@@ -249,7 +250,7 @@ class Check {
       tokenCountGate({
         promptTokensAsked: promptTokens.length,
         generation,
-        fromText: !this.ask.prepared.engine.capabilities.tokenIds,
+        fromText: takesText(this.ask.prepared),
       }),
     );
     this.keep(earlyEndGate({ generateTokensAsked: generateTokens, generation }));
@@ -261,7 +262,7 @@ class Check {
     const { bannedTokens, prepared, workload } = this.ask;
     return this.running.session.generate({
       promptTokens,
-      ...(prepared.engine.capabilities.tokenIds ? {} : { promptText: workload.promptText(promptTokens, this.added) }),
+      ...(takesText(prepared) ? { promptText: workload.promptText(promptTokens, this.added) } : {}),
       generateTokens,
       bannedTokens,
       topLogprobs,

@@ -11,6 +11,7 @@ import type { EngineSettings } from '../core/engine.ts';
 import type { Machine } from '../core/record.ts';
 import { median } from '../core/stats/describe.ts';
 import { atomicWrite } from '../platform/files/atomic-write.ts';
+import { takesText } from './machinery.ts';
 import type { Machinery, PreparedEngine } from './machinery.ts';
 import type { Ui } from './ui.ts';
 
@@ -89,7 +90,7 @@ async function startOnce(
   try {
     const { eventMs } = await running.session.generate({
       promptTokens: prompt.promptTokens,
-      ...(prepared.engine.capabilities.tokenIds ? {} : { promptText: prompt.promptText }),
+      ...(takesText(prepared) ? { promptText: prompt.promptText } : {}),
       generateTokens: GENERATE_TOKENS,
       bannedTokens: prompt.bannedTokens,
       topLogprobs: 0,

@@ -51,7 +51,7 @@ export function rungPath(environments: EnvironmentLocator): (id: string) => Prom
 }
 
 /** For `--dry-run`: the server that is there now is not the one that the ladder would start. */
-export function serverAfterInstall(engines: readonly EngineSighting[]): string | null {
+export function serverAfterInstall(engines: readonly Pick<EngineSighting, 'id' | 'text'>[]): string | null {
   const compiles = engines.some(({ id, text }) => SHARED_RUNGS.includes(id) && text.startsWith('would install'));
   return compiles && engines.some(({ id }) => id === SERVER_ID)
     ? `${SERVER_ID} then comes from the same build as ${SHARED_RUNGS.join(' and ')}, unless a path is given`

@@ -26,6 +26,11 @@ export interface PreparedEngine {
   readonly modelSha256: string | null;
 }
 
+/** Pure: whether prompts go in as text: the way that was found decides, where it says so. */
+export function takesText({ engine, found }: Pick<PreparedEngine, 'engine' | 'found'>): boolean {
+  return found.takesText ?? !engine.capabilities.tokenIds;
+}
+
 export interface RunningEngine {
   readonly session: EngineSession;
   /** Root of the engine's process tree; null for a running server whose process cannot be told. */

@@ -9,7 +9,7 @@ import { planRun } from '../core/protocol/plan-run.ts';
 import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/plan-types.ts';
 import { progressFromEvents } from '../core/protocol/progress.ts';
 import type { RunEvent } from '../core/record.ts';
-import { earlyEndGate, tokenCountGate } from '../core/validity/gates.ts';
+import { earlyEndGate, tokenCountGate, truncationGate } from '../core/validity/gates.ts';
 import { isBlockNoisy } from '../core/validity/noise.ts';
 import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
@@ -17,6 +17,7 @@ import type { RunLog } from '../store/run-folder.ts';
 import { runCell } from './cell.ts';
 import type { CellRequest } from './cell.ts';
 import { checkEngine } from './check-engine.ts';
+import { takesText } from './machinery.ts';
 import type { Machinery, PreparedEngine } from './machinery.ts';
 import type { Ui } from './ui.ts';
 import { describeEvent, minutes } from './wording.ts';
@@ -230,9 +231,9 @@ class Measurement {
       requests: requests.map((request) => {
         const { prompt, iteration, kind } = request;
         const promptTokens = workload.promptTokens({ block, attempt, prompt, iteration, kind });
-        const text = prepared.engine.capabilities.tokenIds
-          ? {}
-          : { promptText: workload.promptText(promptTokens, this.addedTokens(engine)) };
+        const text = takesText(prepared)
+          ? { promptText: workload.promptText(promptTokens, this.addedTokens(engine)) }
+          : {};
         return { ...request, promptTokens, ...text };
       }),
       elapsedMs: () => this.elapsedMs(),
@@ -251,15 +252,16 @@ class Measurement {
 
   /** Every measured answer is checked for equal work; a gate that fails once has failed. */
   private async check(prepared: PreparedEngine, request: CellRequest, generation: Generation): Promise<void> {
-    const { id: engine, capabilities } = prepared.engine;
+    const { id: engine } = prepared.engine;
     const gates = [
       tokenCountGate({
         promptTokensAsked: request.promptTokens.length,
         generation,
-        fromText: !capabilities.tokenIds,
+        fromText: takesText(prepared),
       }),
       earlyEndGate({ generateTokensAsked: request.generateTokens, generation }),
       promptCacheGate({ cachedTokenCounts: [generation.cachedTokenCount], doubling: null, repeat: null }),
+      truncationGate({ truncated: generation.truncated, needles: [] }),
     ];
     for (const gate of gates) {
       const key = `${engine}/${gate.gate}`;

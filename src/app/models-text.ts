@@ -38,8 +38,8 @@ function block(title: string, rows: readonly Row[], columns: number): string[] {
   ];
 }
 
-function titleOf({ version }: LlamafileReport): string {
-  return version === null ? 'A llamafile; its version is not in the file' : `llamafile ${version}`;
+function titleOf({ name }: LlamafileReport): string {
+  return name ?? 'A llamafile; its version is not in the file';
 }
 
 const FORMATS: Readonly<Record<LlamafileReport['format'], string>> = {

@@ -19,6 +19,8 @@ export interface Inspection {
 
 export interface LlamafileReport {
   readonly version: string | null;
+  /** As it calls itself, e.g. `llamafile 0.9.3`; null when it does not tell. */
+  readonly name: string | null;
   readonly generation: LlamafileFacts['generation'];
   readonly format: LlamafileFacts['executable']['format'];
   readonly architectures: LlamafileFacts['executable']['architectures'];
@@ -84,6 +86,7 @@ export async function inspectModel(path: string, contextTokens: number | null): 
     fileBytes: facts.fileBytes,
     llamafile: {
       version: facts.version,
+      name: nameOf(facts),
       generation: facts.generation,
       format: facts.executable.format,
       architectures: facts.executable.architectures,
@@ -97,6 +100,11 @@ export async function inspectModel(path: string, contextTokens: number | null): 
       return [report(summary, entry.name, place, contextTokens)];
     }),
   };
+}
+
+function nameOf({ literal }: LlamafileFacts): string | null {
+  if (literal === null) return null;
+  return `${literal.program} ${literal.version}${literal.note === null ? '' : ` (${literal.note})`}`;
 }
 
 async function magicOf(path: string): Promise<string> {

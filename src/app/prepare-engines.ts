@@ -7,6 +7,7 @@ import { keptShipping } from '../core/shipping-schema.ts';
 import { loadEngine } from '../engines/registry.ts';
 import type { Environments } from '../platform/environments/environments.ts';
 import { findOnPath } from '../platform/process/find-on-path.ts';
+import { inspectProgram } from './inspect-program.ts';
 import type { Ui } from './ui.ts';
 
 export interface EngineAsk {
@@ -39,15 +40,10 @@ export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngi
       facts.map(({ id }) => id),
     );
     const detection = await detectAndInstall(engine, await hostFor(engine, path, ask), ask);
-    if (
-      facts.some(
-        ({ location }) =>
-          detection.state === 'available' && location === detection.location && engine.modelFormat === 'served',
-      )
-    )
-      throw new AppError('usage', `${spec} is given twice`);
-    facts.push(toFacts(engine, detection));
-    if (detection.state === 'available') found.push({ engine, found: detection });
+    const recorded = recordedEngine(engine, detection);
+    if (isGivenTwice(facts, recorded, detection)) throw new AppError('usage', `${spec} is given twice`);
+    facts.push(toFacts(recorded, detection));
+    if (detection.state === 'available') found.push({ engine: recorded, found: detection });
     else ask.ui.line(`${engine.id}: not available: ${factsReason(detection)}`);
   }
   return { found, facts };
@@ -59,6 +55,18 @@ function withOwnId(engine: Engine, taken: readonly string[]): Engine {
   if (engine.modelFormat !== 'served') throw new AppError('usage', `the engine ${engine.id} is given twice`);
   for (let number = 2; ; number++)
     if (!taken.includes(`${engine.id}-${number}`)) return { ...engine, id: `${engine.id}-${number}` };
+}
+
+function isGivenTwice(facts: readonly EngineFacts[], { id, modelFormat }: Engine, detection: Detection): boolean {
+  if (facts.some((other) => other.id === id)) return true;
+  if (modelFormat !== 'served' || detection.state !== 'available') return false;
+  return facts.some(({ location }) => location === detection.location);
+}
+
+/** Pure: what answers in an engine's place never appears under its name. */
+function recordedEngine(engine: Engine, detection: Detection): Engine {
+  const name = detection.state === 'available' ? detection.recordedAs : undefined;
+  return name === undefined ? engine : { ...engine, id: name };
 }
 
 async function detectAndInstall(engine: Engine, host: EngineHost, ask: EngineAsk): Promise<Detection> {
@@ -115,6 +123,7 @@ export async function lookAtEngine(
 export interface EngineSighting {
   readonly id: string;
   readonly text: string;
+  readonly found: AvailableEngine | null;
 }
 
 /** What is there and what would be installed; changes nothing. */
@@ -128,7 +137,7 @@ export async function lookAtEngines(ask: EnginePlaces & Pick<EngineAsk, 'engines
         : detection.state === 'installable'
           ? `would install ${detection.what} (about ${Math.round(detection.downloadBytes / 1e6)} MB)`
           : `not available: ${factsReason(detection)}`;
-    sightings.push({ id: engine.id, text });
+    sightings.push({ id: engine.id, text, found: detection.state === 'available' ? detection : null });
   }
   return sightings;
 }
@@ -148,7 +157,7 @@ async function hostFor(engine: Engine, given: string | null, ask: EnginePlaces):
   if (enginePath !== null && !isUrl(enginePath) && !statSync(enginePath, { throwIfNoEntry: false })?.isFile()) {
     throw new AppError('usage', `${engine.id}=${enginePath}: there is no such file`);
   }
-  return { enginePath, findOnPath, environments: ask.environments };
+  return { enginePath, findOnPath, environments: ask.environments, inspectProgram };
 }
 
 function factsReason(detection: Exclude<Detection, { state: 'available' }>): string {

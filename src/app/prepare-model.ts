@@ -137,22 +137,48 @@ export async function prepareMlx(
   return { path: folder, facts, warnings: result.warnings };
 }
 
+/** SHA-256 of a part of a file, kept as the proofs of whole files are. */
+export async function proveBytes(
+  path: string,
+  { offset, byteLength }: { readonly offset: number; readonly byteLength: number },
+  { cacheFolder, signal }: Pick<ModelAsk, 'cacheFolder' | 'signal'>,
+): Promise<string> {
+  const range = { start: offset, end: offset + byteLength - 1 };
+  const make = async (): Promise<Proof> => ({ sha256: await sha256Of(path, { ...range, signal }), fingerprint: null });
+  return (await keptProof(path, { cacheFolder, part: [offset, byteLength], make })).sha256;
+}
+
 /** Hashes are kept beside the cache, keyed by path, size and time of change: gigabytes are not read twice. */
 async function prove(
   path: string,
   cacheFolder: string,
   fingerprint: () => Promise<{ fingerprint: string }>,
 ): Promise<Proof> {
+  const make = async (): Promise<Proof> => ({
+    sha256: await sha256Of(path),
+    fingerprint: await fingerprintOrNull(fingerprint),
+  });
+  return keptProof(path, { cacheFolder, part: [], make });
+}
+
+interface ProofAsk {
+  readonly cacheFolder: string;
+  /** Start and length, where it is not the whole file. */
+  readonly part: readonly number[];
+  readonly make: () => Promise<Proof>;
+}
+
+async function keptProof(path: string, { cacheFolder, part, make }: ProofAsk): Promise<Proof> {
   const { size, mtimeMs } = await stat(path);
   const key = createHash('sha256')
-    .update(JSON.stringify([path, size, mtimeMs]))
+    .update(JSON.stringify([path, size, mtimeMs, ...part]))
     .digest('hex')
     .slice(0, 32);
   const folder = join(cacheFolder, 'proofs');
   const file = join(folder, `${key}.json`);
   const kept = existsSync(file) ? proofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;
   if (kept?.success) return kept.data;
-  const proof = { sha256: await sha256Of(path), fingerprint: await fingerprintOrNull(fingerprint) };
+  const proof = await make();
   await mkdir(folder, { recursive: true });
   await atomicWrite(file, JSON.stringify(proof));
   return proof;
@@ -176,8 +202,11 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function sha256Of(path: string): Promise<string> {
+async function sha256Of(
+  path: string,
+  part: { readonly start?: number; readonly end?: number; readonly signal?: AbortSignal } = {},
+): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 8 << 20 })) hash.update(chunk as Buffer);
+  for await (const chunk of createReadStream(path, { highWaterMark: 8 << 20, ...part })) hash.update(chunk as Buffer);
   return hash.digest('hex');
 }

@@ -19,7 +19,9 @@ import { findPython } from '../platform/environments/python.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { readMachine } from '../platform/machine/machine.ts';
 import { GATE_CONTEXT_TOKENS, GATE_PROMPTS } from './check-engine.ts';
+import { carriedModelSpec, ggufFor } from './carried-model.ts';
 import { enginesOf, foundIn, rungPath, withLibraryIds } from './ladder.ts';
+import { takesText } from './machinery.ts';
 import type { PreparedEngine } from './machinery.ts';
 import { DEFAULT_MODEL, isStudyText, makePlan } from './plan.ts';
 import type { PlanFile } from './plan.ts';
@@ -86,8 +88,9 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const { found } = prepared;
   const facts = isLadder ? await withLibraryIds(prepared.facts, environments) : prepared.facts;
   if (found.length === 0) throw noEngine(facts);
+  const asked = { ...ask.asked, model: ask.asked.model ?? carriedModelSpec(found) ?? DEFAULT_MODEL };
   const modelAsk: ModelAsk = {
-    spec: ask.asked.model ?? DEFAULT_MODEL,
+    spec: asked.model,
     cacheFolder: folder,
     python: (await findPython())?.path ?? null,
     signal,
@@ -99,7 +102,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const tokenizer = await loadTokenizer(model.path);
   const machine = await readMachine();
   const texts = new PromptTexts(tokenizer);
-  const plan = await makePlan(ask.asked, {
+  const plan = await makePlan(asked, {
     physicalCores: Math.min(machine.physicalCores, availableParallelism()),
     randomSeed: Math.trunc(Math.random() * 2 ** 32),
     countFileTokens: (path) => texts.countFile(path),
@@ -107,8 +110,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   });
   const formats = plan.tuned ? await tuneFormats(given, folder, machine, model, ui) : given;
   const manifest = makeManifest(ask, plan, machine, model, formats);
-  const takesText = formats.engines.some(({ engine }) => !engine.capabilities.tokenIds);
-  const workload = await makeWorkload(plan, model, tokenizer, texts, takesText);
+  const workload = await makeWorkload(plan, model, tokenizer, texts, formats.engines.some(takesText));
   ui.done();
   const warnings = [...model.warnings, ...formats.warnings, ...(tokenizer.warning === null ? [] : [tokenizer.warning])];
   return {
@@ -180,16 +182,17 @@ async function prepareFormats(
 ): Promise<Formats> {
   const result: Formats = { engines: [], facts: [...facts], models: [model.facts], warnings: [] };
   for (const item of found) {
-    if (item.engine.modelFormat === 'gguf') {
-      result.engines.push({ ...item, modelPath: model.path, modelSha256: model.facts.sha256 });
-      continue;
-    }
     if (item.engine.modelFormat === 'served') {
       result.engines.push({ ...item, modelPath: model.path, modelSha256: null });
       result.models.push(servedModel(item, model));
       continue;
     }
     try {
+      if (item.engine.modelFormat === 'gguf') {
+        const modelPath = await ggufFor(item, model, ask);
+        result.engines.push({ ...item, modelPath, modelSha256: model.facts.sha256 });
+        continue;
+      }
       const mlx = await prepareMlx(model, item.found.device, ask);
       result.engines.push({ ...item, modelPath: mlx.path, modelSha256: null });
       result.models.push(mlx.facts);
@@ -303,7 +306,7 @@ async function makeWorkload(
   model: PreparedModel,
   tokenizer: ModelTokenizer,
   texts: PromptTexts,
-  takesText: boolean,
+  needsText: boolean,
 ): Promise<Workload> {
   const bodyTexts: Record<string, string> = {};
   for (const prompt of plan.prompts) if (!isStudyText(prompt)) bodyTexts[prompt.name] = await texts.file(prompt.source);
@@ -318,7 +321,7 @@ async function makeWorkload(
     nonceTokens: nonceTokens(tokenizer, model.gguf.endTokenIds),
     addBos: model.gguf.addBos,
     bosToken: model.gguf.bosTokenId,
-    ...(takesText ? { tokenizerDecode: (tokens: readonly number[]) => tokenizer.decode([...tokens]) } : {}),
+    ...(needsText ? { tokenizerDecode: (tokens: readonly number[]) => tokenizer.decode([...tokens]) } : {}),
   });
 }
 

@@ -1,6 +1,7 @@
 /** What a run would do, found out without installing, downloading or measuring anything. */
 import { createEnvironments } from '../platform/environments/environments.ts';
 import { cacheFolder } from '../platform/folders.ts';
+import { carriedModelSpec } from './carried-model.ts';
 import { DEFAULT_MODEL, planDefaults } from './plan.ts';
 import { enginesOf, foundIn, rungPath, serverAfterInstall } from './ladder.ts';
 import type { PlanFile } from './plan.ts';
@@ -18,11 +19,12 @@ export async function previewRun({ asked, enginePaths }: PreviewAsk): Promise<st
   const isLadder = asked.ladder === true;
   const places = { enginePaths, environments, ...(isLadder ? { pathFor: rungPath(environments) } : {}) };
   const engines = await lookAtEngines({ engines: await enginesOf(asked, foundIn(places)), ...places });
+  const carried = carriedModelSpec(engines.flatMap(({ found }) => (found === null ? [] : [{ found }])));
   const note = isLadder ? serverAfterInstall(engines) : null;
   const { prompts, generate, budgetMs, blocks } = planDefaults(asked);
   return [
     '',
-    `Model     ${asked.model ?? `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`}`,
+    `Model     ${asked.model ?? carried ?? `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`}`,
     ...engines.map(
       ({ id, text }, index) => `${index > 0 ? '         ' : isLadder ? 'Ladder   ' : 'Engines  '} ${id}: ${text}`,
     ),

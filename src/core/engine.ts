@@ -50,6 +50,19 @@ export interface AvailableEngine {
   readonly runningInstance?: boolean;
   /** What a running server calls the model that it serves. A name proves nothing about weights. */
   readonly servedModel?: string;
+  /** Set when this way of starting it takes prompts as text, where the engine otherwise takes token ids. */
+  readonly takesText?: boolean;
+  /** Set when something else answers in this engine's place: the name that everything measured is recorded under. */
+  readonly recordedAs?: string;
+  /** The program brings its own model: it is measured with that one, in place, or not at all. */
+  readonly carries?: CarriedModel;
+}
+
+/** A model inside a program file, as its bytes lie there. */
+export interface CarriedModel {
+  readonly name: string;
+  readonly offset: number;
+  readonly byteLength: number;
 }
 
 export type Detection =
@@ -79,7 +92,7 @@ export interface Capabilities {
 /** Everything that a launch depends on; `launchPlan` is a pure function of it. */
 export interface LaunchRequest {
   readonly engine: AvailableEngine;
-  /** Absolute path of the model file or folder, in the format the engine declares. */
+  /** Absolute path of the model file or folder, in the format the engine declares; of the program that carries it. */
   readonly modelPath: string;
   /** SHA-256 of a model that is one file; null for folders and served models. */
   readonly modelSha256: string | null;
@@ -108,6 +121,8 @@ export interface EngineProcess {
   request(message: WorkerRequest, timeoutMs: number): Promise<unknown>;
   /** Last lines of stderr, for error messages. */
   stderrTail(): string;
+  /** Last lines of stdout, where it is not the reply channel. */
+  stdoutTail?(): string;
   /** Resolves when the process is gone. */
   readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>;
 }
@@ -192,6 +207,25 @@ export interface EngineHost {
   readonly enginePath: string | null;
   readonly findOnPath: (program: string) => string | null;
   readonly environments: EnvironmentLocator;
+  /** Reads a program that may carry models; runs nothing. Rejects with an AppError for what is no such program. */
+  readonly inspectProgram: (path: string) => Promise<ProgramFacts>;
+}
+
+/** What the bytes of a program tell that is one file for many systems, with a zip inside. */
+export interface ProgramFacts {
+  /** Which program it calls itself, e.g. `llamafile`; null when it does not tell. */
+  readonly name: string | null;
+  readonly version: string | null;
+  /** What stands in brackets behind the version, e.g. of a build of somebody's own. */
+  readonly versionNote: string | null;
+  readonly fileBytes: number;
+  /** `ape` is started through a shell; the others are built for one system. */
+  readonly format: 'ape' | 'elf' | 'pe' | 'mach-o';
+  /** Empty when the header does not tell. */
+  readonly architectures: readonly ('x86_64' | 'aarch64')[];
+  /** Arguments that it adds to the user's, which `...` stands for; null when there are none. */
+  readonly defaultArguments: readonly string[] | null;
+  readonly models: readonly (CarriedModel & { readonly isCompressed: boolean })[];
 }
 
 /** Managed environments, as far as adapters see them. */

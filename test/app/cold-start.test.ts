@@ -73,6 +73,7 @@ async function askOf(changes: Partial<ColdStartAsk> = {}): Promise<ColdStartAsk>
   const found = await engine.detect({
     enginePath: null,
     findOnPath: () => null,
+    inspectProgram: () => Promise.reject(new TypeError('no program is read')),
     environments: { inspect: async () => ({ state: 'absent', what: '', downloadBytes: 0 }) },
   });
   if (found.state !== 'available') throw new TypeError('the fixture engine is always there');

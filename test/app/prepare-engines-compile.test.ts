@@ -85,7 +85,7 @@ describe('an engine that is compiled', () => {
     const seen: Seen = { questions: [], installed: [] };
     const places = { enginePaths: new Map(), environments: environments(seen, 10) };
     expect(await lookAtEngines({ ...places, engines: ['llama-cpp-python'] })).toEqual([
-      { id: 'llama-cpp-python', text: `would install ${WHAT} (about 130 MB)` },
+      { id: 'llama-cpp-python', text: `would install ${WHAT} (about 130 MB)`, found: null },
     ]);
     expect(seen.installed).toEqual([]);
   });

@@ -21,6 +21,8 @@ const QUIET: Interference = { foreignCpuShare: 0.01, stealShare: 0, ownCpuShare:
 /** What goes wrong inside an engine; the functions tell where. */
 export type Fault =
   | 'truncate'
+  | 'shift'
+  | 'slow-to-differ'
   | 'counted-cache'
   | 'hidden-cache'
   | 'early-end'
@@ -330,14 +332,16 @@ class SimulatedProcess {
     const scale = (this.machine.nowMs() - startedMs) / (prefillMs + count * stepMs);
     const seed = hashSeed(...prompt);
     return {
-      tokens: Array.from({ length: count }, (_, index) => 3 + (hashSeed(seed, index) % (VOCABULARY - 3))),
+      tokens: Array.from({ length: count }, (_, index) =>
+        fault === 'slow-to-differ' && index < 4 ? 3 : 3 + (hashSeed(seed, index) % (VOCABULARY - 3)),
+      ),
       eventMs: Array.from({ length: count }, (_, index) => (prefillMs + (index + 1) * stepMs) * scale),
       eventTokenCounts: Array.from({ length: count }, () => 1),
       promptTokenCount: ask.promptTokens.length + (fault === 'double-bos' ? 1 : fault === 'miscount' ? -5 : 0),
       cachedTokenCount: fault === 'hidden-cache' ? null : cached,
-      truncated: null,
+      truncated: fault === 'shift' ? true : null,
       engineTimings: null,
-      firstTokenLogprobs: Array.from({ length: ask.topLogprobs }, (_, token) => ({
+      firstTokenLogprobs: Array.from({ length: fault === 'slow-to-differ' ? 0 : ask.topLogprobs }, (_, token) => ({
         token,
         logprob: -1 - (hashSeed(seed, 'p', token) % 1_000) / 500,
       })),

@@ -35,6 +35,17 @@ describe('a fault in the check', () => {
     expect(record.comparisons.map(({ verdict }) => verdict).every((verdict) => verdict === 'VOID')).toBe(true);
   });
 
+  test('without log-probabilities, enough text is compared for the needles to show', async () => {
+    const { record } = await simulate({
+      engines: [{ id: 'alpha' }, { id: 'beta', fault: 'slow-to-differ' }],
+      plan: PLAN,
+    });
+    expect(record.gates.filter(({ gate }) => gate === 'truncation').map(({ outcome }) => outcome)).toEqual([
+      'passed',
+      'passed',
+    ]);
+  });
+
   test('other threads than asked are labelled, not voided', async () => {
     const { record } = await simulate({
       engines: [{ id: 'alpha' }, { id: 'beta', fault: 'fewer-threads' }],
@@ -52,6 +63,7 @@ describe('a fault that begins after the check', () => {
     ['early-end', 'early-end'],
     ['double-bos', 'token-count'],
     ['miscount', 'token-count'],
+    ['shift', 'truncation'],
   ] as const)('%s is found in the measured answers, by the %s gate', async (fault, gate) => {
     const { record } = await simulate({ engines: [{ id: 'alpha' }, { id: 'beta', fault, faultFrom: 4 }], plan: PLAN });
     expect(

@@ -7,6 +7,7 @@ import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { inspectProgram } from '../../src/app/inspect-program.ts';
 import { realMachinery } from '../../src/app/machinery.ts';
 import type { PreparedEngine, RunningEngine } from '../../src/app/machinery.ts';
 import type { Detection, Engine, EngineSettings, Generation } from '../../src/core/engine.ts';
@@ -33,7 +34,7 @@ if (!isReady) console.log(`test/real/llama-cpp-python: skipped: the environment 
 async function prepare(engine: Engine): Promise<PreparedEngine> {
   const enginePath =
     engine === server && environment.state === 'ready' ? join(environment.root, 'bin', 'llama-server') : null;
-  const found: Detection = await engine.detect({ enginePath, findOnPath: () => null, environments });
+  const found: Detection = await engine.detect({ enginePath, findOnPath: () => null, environments, inspectProgram });
   if (found.state !== 'available') throw new TypeError(`${engine.id} is ${found.state}`);
   return { engine, found, modelPath: GGUF, modelSha256: null };
 }

@@ -3,6 +3,7 @@ import { median } from 'simple-statistics';
 import type { Generation } from '../../core/engine.ts';
 import type { Clocks } from '../../core/selftest/selftest.ts';
 import { gatePrompt } from '../check-engine.ts';
+import { takesText } from '../machinery.ts';
 import type { Machinery, PreparedEngine } from '../machinery.ts';
 import type { PreparedRun } from '../prepare.ts';
 
@@ -38,7 +39,7 @@ export async function compareClocks({ machinery, prepared, run, signal }: Clocks
       const { bannedTokens } = run;
       const answer = await running.session.generate({
         promptTokens,
-        ...(prepared.engine.capabilities.tokenIds ? {} : { promptText: run.workload.promptText(promptTokens) }),
+        ...(takesText(prepared) ? { promptText: run.workload.promptText(promptTokens) } : {}),
         generateTokens: GENERATE_TOKENS,
         bannedTokens,
         topLogprobs: 0,

@@ -55,8 +55,11 @@ function scopeCaveats({ models }: Manifest): string[] {
       `A model of ${millions} million parameters does not predict a larger one. Measure yours: runoff run --model FILE.gguf.`,
     );
   }
-  if (model.derivedBy !== null)
-    caveats.push(sentence(`${model.name} was ${model.derivedBy}; its answers differ from the original's`));
+  if (model.derivedBy !== null) {
+    // A copy says the same as the original.
+    const effect = model.derivedBy.endsWith('byte for byte') ? '' : "; its answers differ from the original's";
+    caveats.push(sentence(`${model.name} was ${model.derivedBy}${effect}`));
+  }
   return caveats;
 }
 

@@ -58,29 +58,52 @@ const event = z.object({
 });
 type ServerEvent = z.infer<typeof event>;
 
-/** Waits until the server answers for our run id with the model loaded. */
+const LLAMA_SERVER = 'llama-server';
+
+/** Waits until the server answers for our run id with the model loaded. @param name of the program, for messages */
 export async function connectLlamaServer(
   process: EngineProcess,
   request: LaunchRequest,
   timeoutMs: number,
+  name: string = LLAMA_SERVER,
 ): Promise<EngineSession> {
   const base = `http://127.0.0.1:${request.port}`;
-  await waitUntilHealthy(process, base, timeoutMs);
-  const info = await identify(process, request, base);
-  return { info, generate: (ask) => completeOrTellDeath(process, base, ask) };
+  await waitUntilReady(process, { url: `${base}/health`, isReady: isHealthy, name, timeoutMs });
+  const info = await identify(process, request, { base, name });
+  return { info, generate: (ask) => orTellDeath(process, name, () => complete({ base, name }, ask)) };
 }
 
-async function waitUntilHealthy(process: EngineProcess, base: string, timeoutMs: number): Promise<void> {
+/** Pure: what /health answers once the model is loaded. */
+export function isHealthy(answer: unknown): boolean {
+  return z.object({ status: z.literal('ok') }).safeParse(answer).success;
+}
+
+export interface ReadinessAsk {
+  readonly url: string;
+  readonly isReady: (answer: unknown) => boolean;
+  /** Of the program, for messages. */
+  readonly name: string;
+  readonly timeoutMs: number;
+  /** Looks at the log before every try, and throws where it tells that the server will never be ready. */
+  readonly checkLog?: (log: string) => void;
+  /** What to do about the last words of a program that ended; null: nothing is known. */
+  readonly hintFor?: (log: string) => string | null;
+}
+
+/** Polls until the server says that it is ready: what it logs may come before the model is loaded. */
+export async function waitUntilReady(process: EngineProcess, ask: ReadinessAsk): Promise<void> {
+  const { url, isReady, name, timeoutMs, checkLog } = ask;
   const deadline = monotonicMs() + timeoutMs;
   let gone: { code: number | null; signal: string | null } | null = null;
   void process.exited.then((exit) => (gone = exit));
   let last = 'no answer';
   while (monotonicMs() < deadline) {
-    if (gone !== null) throw died(process, gone);
+    if (gone !== null) throw died(process, gone, ask);
+    checkLog?.(process.stderrTail());
     try {
-      const health = await getJson(`${base}/health`, { timeoutMs: POLL_TIMEOUT_MS, maxBytes: ANSWER_BYTES_MAX });
-      if (z.object({ status: z.literal('ok') }).safeParse(health).success) return;
-      last = JSON.stringify(health).slice(0, 200);
+      const answer = await getJson(url, { timeoutMs: POLL_TIMEOUT_MS, maxBytes: ANSWER_BYTES_MAX });
+      if (isReady(answer)) return;
+      last = JSON.stringify(answer).slice(0, 200);
     } catch (error) {
       last = messageOf(error);
     }
@@ -88,7 +111,7 @@ async function waitUntilHealthy(process: EngineProcess, base: string, timeoutMs:
   }
   throw new AppError(
     'engine-timeout',
-    `llama-server did not load the model in ${Math.round(timeoutMs / 1000)} s (last: ${last})`,
+    `${name} did not load the model in ${Math.round(timeoutMs / 1000)} s (last: ${last})`,
     {
       hint: 'A large model on a slow disk needs longer: run it once by hand to see what it prints.',
       context: { stderr: process.stderrTail() },
@@ -96,29 +119,32 @@ async function waitUntilHealthy(process: EngineProcess, base: string, timeoutMs:
   );
 }
 
-function died(process: EngineProcess, exit: { code: number | null; signal: string | null }): AppError {
-  const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
+function died(
+  process: EngineProcess,
+  exit: { code: number | null; signal: string | null },
+  { name, hintFor }: ReadinessAsk,
+): AppError {
+  const log = process.stderrTail();
+  const lines = log.trim().split('\n').slice(-8).join('\n');
   return new AppError(
     'engine-launch-failed',
-    `llama-server ended while loading (${exit.signal ?? `exit code ${exit.code}`}):\n${lines}`,
+    `${name} ended while loading (${exit.signal ?? `exit code ${exit.code}`}):\n${lines}`,
     {
-      hint: 'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
+      hint:
+        hintFor?.(log) ??
+        'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
     },
   );
 }
 
 /** A server on our port that is not ours (ports can be shared on Linux) would be measured silently: check the run id. */
-async function identify(process: EngineProcess, request: LaunchRequest, base: string): Promise<LoadedInfo> {
-  const options = { timeoutMs: POLL_TIMEOUT_MS, maxBytes: ANSWER_BYTES_MAX };
-  const models = readAnswer(modelsReply, await getJson(`${base}/v1/models`, options), '/v1/models');
-  const mine = models.data.find((model) => model.id === request.runId);
-  if (mine === undefined) {
-    const found = models.data.map((model) => model.id).join(', ');
-    throw new AppError('port-taken', `port ${request.port} is answered by another server (model ${found})`, {
-      hint: 'Stop the other server, or run again: a new port is chosen every time.',
-    });
-  }
-  const props = readAnswer(propsReply, await getJson(`${base}/props`, options), '/props');
+async function identify(
+  process: EngineProcess,
+  request: LaunchRequest,
+  { base, name }: { base: string; name: string },
+): Promise<LoadedInfo> {
+  const mine = await findOurs({ base, name, request });
+  const props = await getAnswer(propsReply, { base, name, path: '/props' });
   const log = process.stderrTail();
   const system = /system_info:.*/.exec(log)?.[0] ?? '';
   const threads = /n_threads = (\d+)/.exec(log)?.[1];
@@ -138,16 +164,41 @@ async function identify(process: EngineProcess, request: LaunchRequest, base: st
   };
 }
 
-function readAnswer<T>(schema: z.ZodType<T>, answer: unknown, path: string): T {
-  const parsed = schema.safeParse(answer);
+/** Ours among the models of the server that answers. @throws AppError `port-taken` when it is somebody else's. */
+export async function findOurs({
+  base,
+  name,
+  request,
+}: {
+  readonly base: string;
+  readonly name: string;
+  readonly request: Pick<LaunchRequest, 'port' | 'runId'>;
+}): Promise<z.infer<typeof modelsReply>['data'][number]> {
+  const models = await getAnswer(modelsReply, { base, name, path: '/v1/models' });
+  const mine = models.data.find((model) => model.id === request.runId);
+  if (mine !== undefined) return mine;
+  throw portTaken(request.port, models.data.map((model) => model.id).join(', '));
+}
+
+export function portTaken(port: number, model: string): AppError {
+  return new AppError('port-taken', `port ${port} is answered by another server (model ${model.slice(0, 200)})`, {
+    hint: 'Stop the other server, or run again: a new port is chosen every time.',
+  });
+}
+
+/** GETs and checks. @throws AppError `engine-protocol` for an answer of another shape, or as `getJson` does */
+export async function getAnswer<T>(
+  schema: z.ZodType<T>,
+  { base, name, path }: { readonly base: string; readonly name: string; readonly path: string },
+): Promise<T> {
+  const options = { timeoutMs: POLL_TIMEOUT_MS, maxBytes: ANSWER_BYTES_MAX };
+  const parsed = schema.safeParse(await getJson(`${base}${path}`, options));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw new AppError(
     'engine-protocol',
-    `the answer to ${path} is not llama-server's: ${issue?.path.join('.')}: ${issue?.message}`,
-    {
-      hint: 'Another program may hold the port, or this llama-server is too old or too new.',
-    },
+    `the answer to ${path} is not ${name}'s: ${issue?.path.join('.')}: ${issue?.message}`,
+    { hint: `Another program may hold the port, or this ${name} is too old or too new.` },
   );
 }
 
@@ -158,30 +209,32 @@ function deviceFromLog(log: string): LoadedInfo['device'] {
 }
 
 /** A server that dies takes its connection with it: the death is the cause, the broken connection only its sign. */
-async function completeOrTellDeath(process: EngineProcess, base: string, ask: GenerateRequest): Promise<Generation> {
+export async function orTellDeath<T>(process: EngineProcess, name: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await complete(base, ask);
+    return await work();
   } catch (error) {
     const exit = await Promise.race([process.exited, sleep(DEATH_NEWS_MS).then(() => null)]);
     if (exit === null) throw error;
     const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
     throw new AppError(
       'engine-died',
-      `llama-server died (${exit.signal ?? `exit code ${exit.code}`}) during a request; its last lines:\n${lines}`,
+      `${name} died (${exit.signal ?? `exit code ${exit.code}`}) during a request; its last lines:\n${lines}`,
       { cause: error },
     );
   }
 }
 
-async function complete(base: string, ask: GenerateRequest): Promise<Generation> {
+async function complete({ base, name }: { base: string; name: string }, ask: GenerateRequest): Promise<Generation> {
   const response = await streamSse(`${base}/completion`, requestBody(ask), {
     timeoutMs: ask.timeoutMs,
     maxBytes: STREAM_BYTES_MAX,
   });
   const { startedMs } = response;
-  return readCompletion(
-    parseSse(response.chunks).map(({ atMs, data }) => ({ atMs: atMs - startedMs, event: readEvent(data) })),
-  );
+  const events = parseSse(response.chunks).map(({ atMs, data }) => ({
+    atMs: atMs - startedMs,
+    event: readEvent(data, name),
+  }));
+  return readCompletion(events, name);
 }
 
 /** Greedy, nothing cached, no early end: all end-of-generation tokens are banned by id, too. */
@@ -202,18 +255,21 @@ export function requestBody(ask: GenerateRequest): Record<string, unknown> {
   };
 }
 
-export function readEvent(data: string): ServerEvent {
+export function readEvent(data: string, name: string = LLAMA_SERVER): ServerEvent {
   try {
     return event.parse(JSON.parse(data));
   } catch (error) {
-    throw new AppError('engine-protocol', `llama-server sent an event that is not readable: ${data.slice(0, 200)}`, {
+    throw new AppError('engine-protocol', `${name} sent an event that is not readable: ${data.slice(0, 200)}`, {
       cause: error,
     });
   }
 }
 
 /** Pure: one streamed answer as a Generation. Times are ms since the request was sent. */
-export function readCompletion(events: readonly { atMs: number; event: ServerEvent }[]): Generation {
+export function readCompletion(
+  events: readonly { atMs: number; event: ServerEvent }[],
+  name: string = LLAMA_SERVER,
+): Generation {
   const tokens: number[] = [];
   const eventMs: number[] = [];
   const eventTokenCounts: number[] = [];
@@ -221,7 +277,7 @@ export function readCompletion(events: readonly { atMs: number; event: ServerEve
   let last: ServerEvent | null = null;
   for (const { atMs, event: item } of events) {
     if (item.error !== undefined)
-      throw new AppError('engine-request-failed', `llama-server answered: ${item.error.message}`);
+      throw new AppError('engine-request-failed', `${name} answered: ${item.error.message}`);
     const carried = item.tokens ?? [];
     if (carried.length > 0) {
       if (tokens.length === 0) firstTokenLogprobs = logprobsOf(item);
@@ -234,7 +290,7 @@ export function readCompletion(events: readonly { atMs: number; event: ServerEve
   if (last === null)
     throw new AppError(
       'engine-protocol',
-      `llama-server's answer stopped after ${tokens.length} tokens without its last event`,
+      `${name}'s answer stopped after ${tokens.length} tokens without its last event`,
     );
   return {
     tokens,

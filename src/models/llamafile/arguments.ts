@@ -5,7 +5,7 @@
  * cosmo_args): words with quotes, comments and `$NAME`. In both, `...` stands for the user's own arguments.
  */
 import { AppError } from '../../core/errors.ts';
-import { isBefore } from './version.ts';
+import { isBefore } from '../../core/version-order.ts';
 
 export type ArgumentDialect = 'lines' | 'shell';
 

@@ -5,10 +5,10 @@
  * builds of 0.6.2, 0.8.13 and 0.9.3.
  */
 import { basename } from 'node:path';
+import { isBefore } from '../../core/version-order.ts';
 import { USER_ARGUMENTS } from './arguments.ts';
 import type { Architecture } from './executable.ts';
 import { MODEL_ALIGNMENT, type EmbeddedModel, type LlamafileFacts } from './read-llamafile.ts';
-import { isBefore } from './version.ts';
 
 export interface Hazard {
   /** Stable, for tests and scripts. */

@@ -5,13 +5,15 @@ import { summarizeGguf, type GgufSummary } from '../gguf/summary.ts';
 import { dialectOf, parseArguments, type ArgumentDialect } from './arguments.ts';
 import { HEAD_BYTES, readExecutable, type ExecutableFacts } from './executable.ts';
 import { SourceFile } from './source-file.ts';
-import { findVersion, generationOf, type ByteRange, type Generation } from './version.ts';
+import { findVersion, generationOf, type ByteRange, type Generation, type VersionLiteral } from './version.ts';
 import { endOf, readZipDirectory, type ZipDirectory, type ZipEntry } from './zip.ts';
 
 export interface LlamafileFacts {
   readonly path: string;
   readonly fileBytes: number;
   readonly executable: ExecutableFacts;
+  /** What the engine calls itself; null when it does not tell. */
+  readonly literal: VersionLiteral | null;
   /** Of the engine, e.g. `0.9.3`; null when the program does not tell. */
   readonly version: string | null;
   readonly generation: Generation;
@@ -56,11 +58,13 @@ export async function readLlamafile(path: string): Promise<LlamafileFacts> {
     if (executable === null) throw noProgram(path, head);
     const zip = readZipDirectory(file);
     const entries = zip?.entries ?? [];
-    const version = findVersion(file, programRanges(file.byteLength, entries));
+    const literal = findVersion(file, programRanges(file.byteLength, entries));
+    const version = literal?.version ?? null;
     return {
       path,
       fileBytes: file.byteLength,
       executable,
+      literal,
       version,
       generation: generationOf(version),
       defaults: readDefaults(file, entries, version),

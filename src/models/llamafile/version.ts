@@ -1,4 +1,5 @@
 /** Which llamafile a program is, found in its bytes: nothing is run. */
+import { isBefore } from '../../core/version-order.ts';
 import type { SourceFile } from './source-file.ts';
 
 /** Versions that behave alike when they are started; `unknown` where no version was found. */
@@ -10,20 +11,43 @@ export interface ByteRange {
   readonly end: number;
 }
 
-const NEEDLE = Buffer.from('llamafile v');
+/** What a program says of itself. */
+export interface VersionLiteral {
+  /** `llamafiler` is the server alone, which 0.9 releases ship beside llamafile. */
+  readonly program: 'llamafile' | 'llamafiler';
+  /** e.g. `0.9.3` */
+  readonly version: string;
+  /** What stands in brackets behind it; builds of one's own may say there what they are. */
+  readonly note: string | null;
+}
+
+/** Releases of llamafile contain the server, too, and its literal: llamafile's own decides wherever it is. */
+const PROGRAMS = ['llamafile', 'llamafiler'] as const;
 /** What `--version` prints; old builds log `llamafile version 0.5.0`. */
-const LITERAL = /^llamafile v(?:ersion )?(\d{1,3}\.\d{1,3}\.\d{1,3})(?![\d.])/;
+const LITERAL = /^(?:llamafiler?) v(?:ersion )?(\d{1,3}\.\d{1,3}\.\d{1,3})(?![\d.])(?: \(([\w .,-]{1,60})\))?/;
 /** The longest literal, with the byte behind it. */
-const LITERAL_BYTES = 40;
+const LITERAL_BYTES = 100;
 const CHUNK_BYTES = 1 << 20;
 /** Programs take some 50 MB; the rest of a llamafile lies in its zip. */
 const SCAN_BYTES_MAX = 256 << 20;
 
 /**
  * First version literal in these ranges, read piece by piece until it is found.
- * @returns e.g. `0.9.3`, or null when there is none in the first 256 MiB
+ * @returns null when there is none in the first 256 MiB
  */
-export function findVersion(file: SourceFile, ranges: readonly ByteRange[]): string | null {
+export function findVersion(file: SourceFile, ranges: readonly ByteRange[]): VersionLiteral | null {
+  for (const program of PROGRAMS) {
+    const found = findLiteral(file, ranges, program);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+function findLiteral(
+  file: SourceFile,
+  ranges: readonly ByteRange[],
+  program: VersionLiteral['program'],
+): VersionLiteral | null {
   let left = SCAN_BYTES_MAX;
   const memory = Buffer.allocUnsafeSlow(CHUNK_BYTES + LITERAL_BYTES);
   for (const { start, end } of ranges) {
@@ -31,17 +55,18 @@ export function findVersion(file: SourceFile, ranges: readonly ByteRange[]): str
       // A literal across the border of two chunks is found with the first.
       const bytes = file.read(at, Math.min(end - at, CHUNK_BYTES + LITERAL_BYTES), 'the program', memory);
       left -= bytes.length;
-      const version = versionIn(bytes);
-      if (version !== null) return version;
+      const literal = literalIn(bytes, program);
+      if (literal !== null) return literal;
     }
   }
   return null;
 }
 
-function versionIn(bytes: Buffer): string | null {
-  for (let at = bytes.indexOf(NEEDLE); at >= 0; at = bytes.indexOf(NEEDLE, at + 1)) {
-    const match = LITERAL.exec(bytes.toString('latin1', at, at + LITERAL_BYTES));
-    if (match !== null) return match[1] ?? null;
+function literalIn(bytes: Buffer, program: VersionLiteral['program']): VersionLiteral | null {
+  const needle = `${program} v`;
+  for (let at = bytes.indexOf(needle); at >= 0; at = bytes.indexOf(needle, at + 1)) {
+    const [match, version, note = null] = LITERAL.exec(bytes.toString('latin1', at, at + LITERAL_BYTES)) ?? [];
+    if (match !== undefined && version !== undefined) return { program, version, note };
   }
   return null;
 }
@@ -53,11 +78,4 @@ export function generationOf(version: string | null): Generation {
   if (isBefore(version, '0.8.14')) return '0.6-0.8.13';
   if (isBefore(version, '0.9.0')) return '0.8.14-0.8.17';
   return isBefore(version, '0.10.0') ? '0.9' : '0.10';
-}
-
-/** Pure: compares versions of three numbers. */
-export function isBefore(version: string, other: string): boolean {
-  const [left, right] = [version, other].map((text) => text.split('.').map(Number)) as [number[], number[]];
-  const at = left.findIndex((part, i) => part !== right[i]);
-  return at >= 0 && (left[at] as number) < (right[at] ?? 0);
 }

@@ -24,6 +24,10 @@ export interface FakeLlamafile {
   readonly programBytes?: number;
   /** Where the version stands in the program. */
   readonly versionAt?: number;
+  /** What it says of itself, where that is not `llamafile vVERSION`. */
+  readonly literal?: string;
+  /** Shell lines that it runs when it is started through sh; without them it cannot be started. */
+  readonly script?: string;
   /** Null: a program without a zip. */
   readonly entries: readonly FakeEntry[] | null;
   readonly zip64?: boolean;
@@ -87,9 +91,11 @@ function programOf(fake: FakeLlamafile): Buffer {
   const script = (fake.machines ?? [62, 183]).map(
     (machine) => `if [ x ]; then\nexec 7<> "$o"\nprintf '${elf(machine)}' >&7\nfi\n`,
   );
-  program.write(`${fake.magic ?? "MZqFpD='"}\n\n${script.join('')}`, 'latin1');
-  if (fake.version !== null)
-    program.write(`\0llamafile v${fake.version ?? '0.9.3'}\n\0`, fake.versionAt ?? 15_000, 'latin1');
+  // As in a real one, what looks like an assignment of bytes ends where the shell's part begins.
+  const own = fake.script === undefined ? '' : `'\n${fake.script}\nexit 1\n`;
+  program.write(`${fake.magic ?? "MZqFpD='"}\n\n${own}${script.join('')}`, 'latin1');
+  const literal = fake.literal ?? `llamafile v${fake.version ?? '0.9.3'}`;
+  if (fake.version !== null) program.write(`\0${literal}\n\0`, fake.versionAt ?? 15_000, 'latin1');
   return program;
 }
 
