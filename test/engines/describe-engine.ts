@@ -12,6 +12,7 @@ import type {
   LaunchRequest,
   WorkerRequest,
 } from '../../src/core/engine.ts';
+import { inspectProgram } from '../../src/app/inspect-program.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { engineIds, loadEngine } from '../../src/engines/registry.ts';
 
@@ -66,7 +67,13 @@ export interface EngineCase {
 }
 
 export function hostWith(inspection: Inspection, changes: Partial<EngineHost> = {}): EngineHost {
-  return { enginePath: null, findOnPath: () => null, environments: { inspect: async () => inspection }, ...changes };
+  return {
+    enginePath: null,
+    findOnPath: () => null,
+    environments: { inspect: async () => inspection },
+    inspectProgram,
+    ...changes,
+  };
 }
 
 export function launchRequest(engine: AvailableEngine, changes: Partial<LaunchRequest> = {}): LaunchRequest {

@@ -5,6 +5,8 @@ import { engine as llamaServer } from '../../src/engines/llama-server.ts';
 import { engine as ollama } from '../../src/engines/ollama.ts';
 import { engine as openai } from '../../src/engines/openai.ts';
 import { readCompletion, readEvent } from '../../src/engines/shared/llama-server-api.ts';
+import { readCompletion as readV1 } from '../../src/engines/shared/llamafile-v1.ts';
+import { readCompletion as readV2 } from '../../src/engines/shared/llamafile-v2.ts';
 import { createTextNumbers, readGeneration } from '../../src/engines/shared/ollama-answer.ts';
 import { readAnswer } from '../../src/engines/shared/openai-answer.ts';
 import { generateInWorker } from '../../src/engines/shared/worker-session.ts';
@@ -150,6 +152,45 @@ async function readFromWorker(chunks: readonly { readonly bytes: Buffer }[]): Pr
     ask(FIVE),
   );
 }
+
+const v1Piece = (content: string): object => ({ content, multimodal: false, slot_id: 0, stop: false });
+
+describeMalformed({
+  name: 'llamafile up to 0.9.3',
+  count: 500,
+  stream: [
+    v1Piece(' The'),
+    v1Piece(' 🙂'),
+    v1Piece(' sky'),
+    {
+      ...v1Piece(''),
+      stop: true,
+      model: RUN_ID,
+      truncated: false,
+      tokens_evaluated: 5,
+      tokens_predicted: 3,
+      timings: { prompt_n: 5, prompt_ms: 9.5, predicted_n: 3, predicted_ms: 20.5 },
+    },
+  ],
+  write: sse,
+  failure: { content: 'slot unavailable', stop: true },
+  read: (chunks) => readV1(parseSse(chunks), { port: 1, runId: RUN_ID, numberOf: createTextNumbers() }),
+});
+
+describeMalformed({
+  name: 'llamafiler',
+  count: 500,
+  stream: [
+    { choices: [{ delta: { content: '', role: 'assistant' }, finish_reason: null }], usage: null },
+    { choices: [{ text: ' The', finish_reason: null }], usage: null },
+    { choices: [{ text: ' 🙂', finish_reason: null }], usage: null },
+    { choices: [{ text: '', finish_reason: 'length' }], usage: { prompt_tokens: 5, completion_tokens: 2 } },
+    '[DONE]',
+  ],
+  write: sse,
+  failure: { error: 'decode_token_failed' },
+  read: (chunks) => readV2(parseSse(chunks)),
+});
 
 describeMalformed({
   name: 'a worker',
