@@ -27,10 +27,10 @@ describe('several models', () => {
   it('are listed by size, with a suggestion that works', () => {
     expect(refusalOf(Object.keys(SIZES), null)).toMatchInlineSnapshot(`
       "usage: o/m holds 5 models:
-           0.34 GB  m.Q2_K.gguf
-           0.74 GB  m.IQ4_XS.gguf
-           0.77 GB  m.Q4_0.gguf
-           0.81 GB  m.Q4_K_M.gguf
+          340.0 MB  m.Q2_K.gguf
+          740.0 MB  m.IQ4_XS.gguf
+          770.0 MB  m.Q4_0.gguf
+          810.0 MB  m.Q4_K_M.gguf
            1.30 GB  m-Q8_0-00001-of-00002.gguf (2 parts)
       Name one, for example hf:o/m:Q4_K_M."
     `);

@@ -408,7 +408,7 @@ describe('what the hub refuses', () => {
         "model-not-found: owner/open: there is no such revision
       HUB/owner/open/commits/main lists them.",
         "model-not-found: owner/open holds no Q9; it holds
-           0.00 GB  m.gguf
+            0.1 MB  m.gguf
       Name one of these, for example hf:owner/open:m.gguf.",
       ]
     `);
