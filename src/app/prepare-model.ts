@@ -58,7 +58,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const path = isDemonstration ? await requantizeDemonstration(resolved.path, ask) : resolved.path;
   ui.status(`Reading ${basename(path)}`);
   const gguf = await modelFacts(path);
-  const proof = await prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
+  const proof = await proveGguf(path, cacheFolder, signal);
   if (!isDemonstration && resolved.sha256 !== null && proof.sha256 !== resolved.sha256)
     throw notAnnounced(path, proof.sha256, resolved.sha256);
   const facts: ModelFacts = {
@@ -179,6 +179,11 @@ async function prove(
   return proof;
 }
 
+/** Hash and fingerprint of a GGUF, kept like those of a run's model. */
+export function proveGguf(path: string, cacheFolder: string, signal: AbortSignal): Promise<Proof> {
+  return prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
+}
+
 /** Types and architectures that we cannot read value by value: engines that read the same file need no fingerprint. */
 async function fingerprintOrNull(fingerprint: () => Promise<{ fingerprint: string }>): Promise<string | null> {
   try {
@@ -197,7 +202,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function sha256Of(path: string): Promise<string> {
+export async function sha256Of(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path, { highWaterMark: 8 << 20 })) hash.update(chunk as Buffer);
   return hash.digest('hex');

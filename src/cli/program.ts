@@ -15,6 +15,7 @@ export function buildProgram(): Command {
   addHistory(program);
   addEngines(program);
   addModels(program);
+  addPublish(program);
   addDoctor(program);
   addSelftest(program);
   addTune(program);
@@ -33,7 +34,8 @@ Examples:
   runoff run --resume runs/2026-11-24-2359     go on after Ctrl-C or a crash
   runoff report runs/2026-11-24-2359 --format csv
 
-runoff sends nothing over the network. It downloads what you ask it to install, and only that.`;
+runoff sends nothing over the network but what \`runoff publish --yes\` was shown to send. It downloads what you ask for,
+and only that.`;
 
 function addRun(program: Command): void {
   program
@@ -204,6 +206,24 @@ function addModels(program: Command): void {
     .option('--replace', 'leave out the models and arguments that the program has already')
     .action(async (words: string[], options: Record<string, unknown>) =>
       (await import('./commands/models.ts')).packCommand(words, options),
+    );
+}
+
+function addPublish(program: Command): void {
+  program
+    .command('publish')
+    .description('show what a model or a run would be as a repository of the Hugging Face hub; --yes sends it')
+    .argument('<path>', 'a .gguf file, the folder of a model, or the folder of a run')
+    .requiredOption('-t, --to <owner/name>', 'repository: a model repository for a model, a dataset for a run')
+    .option('--run <folder>', 'with a model: put the tables of this run of it into the card')
+    .option('--licence <id>', "the licence, where the model's file does not say it, e.g. apache-2.0")
+    .option('--source <text>', 'with a model: what it was made from, e.g. hf:OWNER/NAME@COMMIT')
+    .option('--command <text>', 'with a model: the command that made it')
+    .option('--private', 'make the repository private, if it is made')
+    .option('--replace-card', 'replace a README.md that is there')
+    .option('-y, --yes', 'send it')
+    .action(async (path: string, options: Record<string, unknown>) =>
+      (await import('./commands/publish.ts')).publishCommand(path, options),
     );
 }
 

@@ -5,6 +5,11 @@ import { REDIRECTS_MAX, type NetworkLimits } from './limits.ts';
 import { refusal } from './refusals.ts';
 import type { HubSettings } from './settings.ts';
 
+/** 20 kB/s: below any line over which somebody would send a model. */
+const UPLOAD_BYTES_PER_MS_MIN = 20;
+/** Longest timer that Node keeps. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 export interface Hub {
   readonly settings: HubSettings;
   readonly limits: NetworkLimits;
@@ -42,7 +47,15 @@ export async function callHub(hub: Hub, address: URL, call: HubCall): Promise<Hu
     }
     if (call.follow === 'here' && next.origin !== url.origin) return { response, url: next };
     await response.body?.cancel();
-    if (call.method === 'POST' || call.method === 'PUT') break;
+    if (call.method === 'POST' || call.method === 'PUT') {
+      throw new AppError(
+        'publish-failed',
+        `${call.what}: the hub sends what is to be written to ${next.href.split('?')[0]}`,
+        {
+          hint: 'It was renamed: use its new name.',
+        },
+      );
+    }
     url = next;
   }
   throw new AppError('download-failed', `${call.what}: the server sends from one address to the next without an end`, {
@@ -52,7 +65,10 @@ export async function callHub(hub: Hub, address: URL, call: HubCall): Promise<Hu
 
 async function send(hub: Hub, url: URL, { method = 'GET', headers, body, signal, what }: HubCall): Promise<Response> {
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), hub.limits.headersMs);
+  // The answer to an upload comes after its last byte.
+  const bodyBytes = body instanceof Blob ? body.size : (body?.length ?? 0);
+  const waitMs = hub.limits.headersMs + bodyBytes / UPLOAD_BYTES_PER_MS_MIN;
+  const timer = setTimeout(() => late.abort(), Math.min(waitMs, TIMER_MS_MAX));
   // Not a timeout for the whole answer: a body may take hours.
   const signals = [late.signal, ...(signal === undefined ? [] : [signal])];
   try {
@@ -65,7 +81,7 @@ async function send(hub: Hub, url: URL, { method = 'GET', headers, body, signal,
     });
   } catch (cause) {
     if (signal?.aborted === true) throw interrupted(what, cause);
-    const reason = late.signal.aborted ? `no answer within ${hub.limits.headersMs / 1_000} s` : causeOf(cause);
+    const reason = late.signal.aborted ? `no answer within ${waitMs / 1_000} s` : causeOf(cause);
     throw connectionLost(`${url.host} cannot be reached for ${what}: ${reason}`, cause);
   } finally {
     clearTimeout(timer);

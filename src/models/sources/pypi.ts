@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { freeBytes } from '../../platform/folders.ts';
@@ -164,10 +164,9 @@ async function resolveUnknown(asked: PypiSpec, options: ResolveModelOptions): Pr
   await install(requirement, { label: `${file} (${requirement})`, folder: parent, options }, async (scratch) => {
     version = await installedVersion(scratch, packageName);
     const found = await findFile(scratch, file, requirement);
-    const target = packageFolder(options, packageName, version);
-    await mkdir(target, { recursive: true });
     const { size: bytes } = await stat(found);
-    const path = join(target, baseName(file));
+    const path = keptPath(asked, version, options);
+    await mkdir(dirname(path), { recursive: true });
     await writeFile(`${path}.json`, JSON.stringify({ bytes, sha256: await sha256Of(found) }));
     await rename(found, path);
   });
@@ -183,7 +182,7 @@ async function keptModel(
   options: ResolveModelOptions,
 ): Promise<ResolvedModel | null> {
   const { packageName, file } = asked;
-  const path = join(packageFolder(options, packageName, version), baseName(file));
+  const path = keptPath(asked, version, options);
   const text = await readFile(`${path}.json`, 'utf8').catch(() => null);
   if (text === null) return null;
   const note = noteSchema.safeParse(parseJson(text));
@@ -197,8 +196,9 @@ async function keptModel(
   };
 }
 
-function baseName(file: string): string {
-  return file.split('/').at(-1) ?? file;
+/** With its folders: a package may hold two files of one name. */
+function keptPath({ packageName, file }: PypiSpec, version: string, options: ResolveModelOptions): string {
+  return join(packageFolder(options, packageName, version), ...file.split('/'));
 }
 
 /** From the name of the folder NAME-VERSION.dist-info, which pip writes. */
@@ -256,7 +256,7 @@ async function listFiles(folder: string): Promise<{ path: string }[]> {
     files.push({ path: full.slice(folder.length + 1).replaceAll('\\', '/') });
   }
   if (bytes > PACKAGE_BYTES_MAX) throw tooMuch(`${Math.round(bytes / 1e9)} GB`);
-  return files;
+  return files.toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 function tooMuch(what: string): AppError {

