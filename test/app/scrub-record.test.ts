@@ -9,11 +9,7 @@ function scrubbed(
   parts: object,
   events: readonly object[] = [],
 ): { manifest: Record<string, unknown>; events: unknown[]; leftovers: readonly string[] } {
-  const {
-    manifest,
-    events: cleaned,
-    leftovers,
-  } = scrubRecord(parts as Manifest, events as RunEvent[], FACTS);
+  const { manifest, events: cleaned, leftovers } = scrubRecord(parts as Manifest, events as RunEvent[], FACTS);
   return { manifest: { ...manifest }, events: [...cleaned], leftovers };
 }
 

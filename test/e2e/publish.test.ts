@@ -4,6 +4,7 @@ import { homedir, hostname, userInfo } from 'node:os';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readGgufHeader } from '../../src/models/gguf/read-header.ts';
 import { refuse, TOKEN } from '../fixtures/hub/answers.ts';
 import { HubServer } from '../fixtures/hub/hub-server.ts';
 import { useWorkspace } from './cli.ts';
@@ -35,10 +36,11 @@ describe('a model', () => {
     expect(shown(stdout)).toMatchInlineSnapshot(`
       "To the public model repository me/tiny at HUB, made if it is not there:
            47.7 kB  Tiny-Test.Q4_0.gguf
-         979 bytes  README.md  (if there is none yet)
+            1.0 kB  README.md  (if there is none yet)
       Licence: apache-2.0
         - the licence text and notices go with the files
         - the card says that the files were changed
+      Note: no LICENSE file lies beside the model; put it there, and it goes along.
       One commit; nothing else is sent, and the token goes to this address only.
 
       --- README.md ---
@@ -55,14 +57,14 @@ describe('a model', () => {
 
       # Tiny-Test.Q4\\_0
 
-      A GGUF file published with runoff 0.1.0. Its weights were taken from the source below; who made them is named there.
+      A GGUF file, put here with runoff 0.1.0. It is not the original: who trained it and under which terms is said at its source, what was done to it since below.
 
       ## How it was made
 
       | | |
       | --- | --- |
       | Source | \`hf:other/base@0123\` |
-      | Steps | \`as it came from the source\` |
+      | Steps | \`not recorded\` |
       | Architecture | \`llama\` |
       | Parameters | \`37504\` |
       | Quantisation | \`Q4_0\` |
@@ -191,8 +193,8 @@ describe('a run', () => {
     expect(card.stdout).not.toContain(workspace.folder);
     const other = join(workspace.folder, 'other.gguf');
     const changed = Buffer.from(readFileSync(workspace.model));
-    const middle = Math.floor(changed.length * 0.9);
-    changed[middle] = (changed[middle] ?? 0) ^ 1;
+    const { tensors } = await readGgufHeader(workspace.model);
+    changed.writeFloatLE(2, tensors.find(({ name }) => name === 'output_norm.weight')?.offset ?? 0);
     await writeFile(other, changed);
     const refused = await publish(other, '--to', 'me/tiny', '--licence', 'mit', '--run', workspace.out);
     expect([refused.code, refused.stderr]).toEqual([

@@ -155,9 +155,15 @@ function statusOf(error: unknown): unknown {
 }
 
 function asFailure(error: unknown, { repo }: Upload): AppError {
-  if (error instanceof AppError) return error;
+  if (error instanceof AppError) return error.code === 'download-failed' ? asUpload(error) : error;
   return new AppError('publish-failed', `${repo}: ${messageOf(error)}`, {
     hint: 'Nothing was changed there. Run it again: files that have arrived are not sent again.',
     cause: error,
   });
+}
+
+/** The transport speaks of downloads. */
+function asUpload({ message, context, cause }: AppError): AppError {
+  const hint = 'No commit was made. Run it again: files that have arrived are not sent again.';
+  return new AppError('publish-failed', message, { hint, context, cause });
 }
