@@ -36,8 +36,8 @@ export interface PrepareAsk {
   readonly asked: PlanFile;
   readonly enginePaths: ReadonlyMap<string, string>;
   readonly mayInstall: (question: string) => Promise<boolean>;
-  /** Why no model may be downloaded, e.g. `--no-install`; null where it may. */
-  readonly offlineBecause: string | null;
+  /** Why no model may be downloaded, e.g. `--no-install`; null or left out where it may. */
+  readonly offlineBecause?: string | null;
   readonly version: string;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -93,7 +93,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
     spec: ask.asked.model ?? DEFAULT_MODEL,
     cacheFolder: folder,
     python: (await findPython())?.path ?? null,
-    offlineBecause: ask.offlineBecause,
+    offlineBecause: ask.offlineBecause ?? null,
     signal,
     ui,
   };

@@ -1,12 +1,11 @@
 /** Models from the hub through the command line, with the local hub server. */
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { sha256 } from '../fixtures/hub/answers.ts';
 import { HubServer } from '../fixtures/hub/hub-server.ts';
 import { bytes } from '../models/hub/hub-fixture.ts';
-import { useWorkspace } from './cli.ts';
+import { eventually, useWorkspace } from './cli.ts';
 
 const get = useWorkspace();
 let server: HubServer;
@@ -53,9 +52,8 @@ describe('runoff models pull', () => {
       return true;
     };
     const running = get().start(['models', 'pull', 'hf:owner/big']);
-    const partial = join(get().folder, 'hf', 'hub', 'models--owner--big', 'blobs', `${sha256(big)}.runoff.incomplete`);
-    while (!existsSync(partial) || (await readFile(partial)).length < 300_000)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually('the first bytes', () => sent > 0, 60_000);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
     running.process.kill('SIGINT');
     const { code, stderr } = await running.finished;
     expect(code).toBe(130);

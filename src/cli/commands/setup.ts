@@ -24,7 +24,6 @@ export async function setupCommand(raw: Record<string, unknown>): Promise<void> 
       asked,
       enginePaths: new Map(),
       mayInstall: installQuestion({ yes: yes === true, install: true, compile }),
-      offlineBecause: null,
       version: runoffVersion(),
       signal,
       ui,

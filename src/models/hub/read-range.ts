@@ -53,15 +53,19 @@ export async function readRange(hub: Hub, ask: RangeAsk, onChunk: (chunk: Uint8A
     throw mismatch(source.what);
   }
   const watch = watchProgress(hub, stop);
+  const pending = gather(onChunk);
   let bytes = 0;
   try {
     for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
       bytes += chunk.byteLength;
       if (bytes > wanted) throw tooMuch(source.what, wanted);
       watch.arrived(chunk.byteLength);
-      await onChunk(chunk);
+      await pending.add(chunk);
     }
+    await pending.flush();
   } catch (error) {
+    // What has arrived is kept, whatever ended it.
+    await pending.flush();
     if (error instanceof AppError) throw error;
     if (signal?.aborted === true) throw interrupted(source.what, error);
     throw connectionLost(
@@ -75,6 +79,32 @@ export async function readRange(hub: Hub, ask: RangeAsk, onChunk: (chunk: Uint8A
     stop.abort();
   }
   if (bytes < wanted) throw connectionLost(`${source.what}: the connection ended ${wanted - bytes} bytes early`);
+}
+
+/** A connection brings 16 to 64 kB at once; a write of each costs more than its bytes. */
+const GATHERED_BYTES = 1 << 20;
+
+function gather(onChunk: (chunk: Uint8Array) => Promise<void>): {
+  add(chunk: Uint8Array): Promise<void>;
+  flush(): Promise<void>;
+} {
+  let chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const flush = async (): Promise<void> => {
+    if (bytes === 0) return;
+    const whole = Buffer.concat(chunks);
+    chunks = [];
+    bytes = 0;
+    await onChunk(whole);
+  };
+  return {
+    async add(chunk) {
+      chunks.push(chunk);
+      bytes += chunk.byteLength;
+      if (bytes >= GATHERED_BYTES) await flush();
+    },
+    flush,
+  };
 }
 
 /** Signed addresses expire; the hub gives a new one. */

@@ -51,6 +51,8 @@ export interface HubOptions {
 
 /** Left free beside what is downloaded: a full disk breaks more than a download. */
 const SPARE_BYTES = 256 << 20;
+/** Nobody reads faster, and formatting a line costs as much as writing some hundred kilobytes. */
+const SHOWN_EVERY_MS = 100;
 /** Somebody with a full cache waits no longer than this for a hub that is down. */
 const FAILURES_WITH_CACHE = 2;
 
@@ -189,6 +191,13 @@ async function fetchEach(
   const totalBytes = missing.reduce((sum, { file, hasBlob }) => (hasBlob ? sum : sum + file.sizeBytes), 0);
   const progress = transferProgress(totalBytes);
   let finishedBytes = 0;
+  let shownAtMs = Number.NEGATIVE_INFINITY;
+  const showBytes = (name: string, bytes: number): void => {
+    const nowMs = performance.now();
+    if (nowMs - shownAtMs < SHOWN_EVERY_MS) return;
+    shownAtMs = nowMs;
+    onProgress?.(progress.text(name, bytes, nowMs));
+  };
   for (const { file } of missing) {
     const blob = cache.blob(file.hash);
     const name = file.path.split('/').at(-1) ?? file.path;
@@ -203,7 +212,7 @@ async function fetchEach(
         signal,
         what: `${spec.repo}/${file.path}`,
         address: resolveUrl(hub, spec.repo, commit, file.path),
-        onBytes: (bytes) => onProgress?.(progress.text(name, before + bytes, performance.now())),
+        onBytes: (bytes) => showBytes(name, before + bytes),
         onPhase: (phase) => (phase === 'check' ? onProgress?.(`Checking ${name}`) : undefined),
       });
       finishedBytes += file.sizeBytes;
