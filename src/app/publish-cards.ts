@@ -8,6 +8,8 @@ export interface ModelCard extends PublishedModel {
   readonly speed: string | null;
 }
 
+const KINDS = { gguf: 'A GGUF file', mlx: 'A model for MLX', safetensors: 'A safetensors checkpoint' } as const;
+
 export function modelCard(card: ModelCard): string {
   const { name, format, licence, source } = card;
   const base = /^hf:([^@:]+)/.exec(source ?? '')?.[1] ?? null;
@@ -22,13 +24,13 @@ export function modelCard(card: ModelCard): string {
             ['base_model', base],
             ['base_model_relation', 'quantized'],
           ] as const)),
-      ['library_name', format === 'gguf' ? 'gguf' : 'mlx'],
+      ['library_name', format === 'safetensors' ? 'transformers' : format],
       ['pipeline_tag', 'text-generation'],
       ['tags', ['runoff', format]],
     ]),
     `# ${plain(name)}`,
     '',
-    `${format === 'gguf' ? 'A GGUF file' : 'A model for MLX'}, put here with runoff ${card.runoffVersion}. It is not the original: who trained it and under which terms is said at its source, what was done to it since below.`,
+    `${KINDS[format]}, put here with runoff ${card.runoffVersion}. It is not the original: who trained it and under which terms is said at its source, what was done to it since below.`,
     '',
     '## How it was made',
     '',
@@ -72,11 +74,6 @@ function madeRows({
       : ([['Bits per weight, all tensors', bitsPerWeight.toFixed(2)]] as [string, string][])),
     ['Weight fingerprint', fingerprint ?? 'none: these tensor types cannot be read value by value'],
   ];
-}
-
-export interface RunCard {
-  readonly name: string;
-  readonly report: string;
 }
 
 /** Of the whole dataset: says nothing of a single run, so that it stays right when runs are added. */

@@ -1,6 +1,7 @@
 /** What is known about a model that is to be published: its files, how it was made, under which licence. */
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { ModelFacts } from '../core/record.ts';
 import { fingerprintMlx } from '../models/fingerprint/fingerprint.ts';
@@ -13,7 +14,7 @@ import type { Ui } from './ui.ts';
 
 export interface PublishedModel {
   readonly name: string;
-  readonly format: 'gguf' | 'mlx';
+  readonly format: 'gguf' | 'mlx' | 'safetensors';
   readonly files: readonly PublishedFile[];
   readonly source: string | null;
   readonly command: string | null;
@@ -56,7 +57,7 @@ export interface ModelAnswers {
 
 /** What belongs to a model's folder; anything else in it stays at home. */
 const FOLDER_FILES =
-  /^(model[\w.-]*\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json|tokenizer[\w.-]*|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|chat_template\.(jinja|json))$/;
+  /^(model[\w.-]*\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json|tokenizer(_config)?\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|chat_template\.(jinja|json))$/;
 export const LICENCE_FILE = /^(LICENSE|LICENCE|NOTICE|USE_POLICY)(\.(md|txt))?$/i;
 /** A folder of a hub's cache: models--OWNER--NAME/snapshots/COMMIT/PATH. */
 const IN_HUB_CACHE = /models--([^/\\]+)[/\\]snapshots[/\\]([0-9a-f]{40})[/\\](.+)$/;
@@ -137,27 +138,67 @@ async function describeFolder(folder: string, { licence, ui, signal }: ModelAnsw
     });
   }
   ui.status(`Hashing the weights of ${basename(folder)}`);
-  const { fingerprint, tensors } = await fingerprintMlx(folder, { signal });
-  const parameterCount = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+  const { fingerprint, parameterCount } = await weightsOf(folder, signal);
+  const { modelType, quantization } = await readConfig(join(folder, 'config.json'));
   const weightBytes = files.reduce((sum, { sha256, sizeBytes }) => (sha256 === null ? sum : sum + sizeBytes), 0);
   const receipt = await readReceipt(folder);
   return {
     name: basename(folder),
-    format: 'mlx',
+    format: quantization !== null || receipt !== null ? 'mlx' : 'safetensors',
     files: [...files, ...(await licenceFiles(folder))],
-    source:
-      receipt === null
-        ? null
-        : `${basename(receipt.source.fileName)}${receipt.source.sha256 === null ? '' : `, sha256 ${receipt.source.sha256}`}`,
+    source: receipt === null ? null : sourceText(receipt.source),
     command: null,
     derivedBy: receipt === null ? null : `lossless repack by runoff, ${receipt.scales} scales`,
-    architecture: 'as config.json says',
-    quantisation: 'as config.json says',
+    architecture: modelType,
+    quantisation: quantization === null ? 'none' : `${quantization.bits} bits, groups of ${quantization.group_size}`,
     parameterCount,
-    bitsPerWeight: parameterCount === 0 ? null : (weightBytes * 8) / parameterCount,
+    bitsPerWeight: parameterCount === null ? null : (weightBytes * 8) / parameterCount,
     fingerprint,
     licence: judged,
   };
+}
+
+/** A name and a hash: the folder that it lay in is nobody's business. */
+function sourceText({ fileName, sha256 }: { fileName: string; sha256: string | null }): string {
+  return `${basename(fileName)}${sha256 === null ? '' : `, sha256 ${sha256}`}`;
+}
+
+/** Nulls for architectures whose values runoff cannot read. */
+async function weightsOf(
+  folder: string,
+  signal: AbortSignal,
+): Promise<{ fingerprint: string | null; parameterCount: number | null }> {
+  try {
+    const { fingerprint, tensors } = await fingerprintMlx(folder, { signal });
+    const parameterCount = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
+    return { fingerprint, parameterCount };
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'model-unsupported')
+      return { fingerprint: null, parameterCount: null };
+    throw error;
+  }
+}
+
+/** Some kilobytes; those with an entry for every layer reach some hundred. */
+const CONFIG_BYTES_MAX = 16 << 20;
+const configSchema = z.object({
+  model_type: z.string().max(100).catch('unknown'),
+  quantization: z.object({ bits: z.int(), group_size: z.int() }).nullable().catch(null),
+});
+
+async function readConfig(
+  path: string,
+): Promise<{ modelType: string; quantization: { bits: number; group_size: number } | null }> {
+  try {
+    if ((await stat(path)).size > CONFIG_BYTES_MAX) throw new AppError('model-invalid', `${path} is too large`);
+    const { model_type: modelType, quantization } = configSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+    return { modelType, quantization };
+  } catch (cause) {
+    throw new AppError('model-invalid', `${path} is not a model's configuration`, {
+      hint: 'Convert or download the model again.',
+      cause,
+    });
+  }
 }
 
 async function licenceFiles(folder: string): Promise<PublishedFile[]> {

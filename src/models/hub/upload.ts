@@ -1,6 +1,7 @@
 /** Sends files to a repository of the hub as one commit, through @huggingface/hub. The only code of runoff that sends anything. */
+import { realpath } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
-import { commitIter, createRepo } from '@huggingface/hub';
+import { commitIter, createRepo, type CommitFile } from '@huggingface/hub';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { buffered, headersOf } from './library-fetch.ts';
 import { callHub, withRetries, type Hub } from './request.ts';
@@ -101,11 +102,7 @@ async function sendCommit(ask: UploadAsk, files: readonly UploadFile[]): Promise
   const commits = commitIter({
     repo: { type: upload.type, name: upload.repo },
     title: upload.title,
-    operations: files.map(({ path, content }) => ({
-      operation: 'addOrUpdate',
-      path,
-      content: 'file' in content ? pathToFileURL(content.file) : new Blob([content.text]),
-    })),
+    operations: await Promise.all(files.map(operationOf)),
     hubUrl: hub.settings.endpoint,
     fetch: uploadFetch(ask),
     // Plain LFS: the chunked protocol sends to further hosts, in a way that cannot be tested without them.
@@ -127,6 +124,12 @@ async function sendCommit(ask: UploadAsk, files: readonly UploadFile[]): Promise
       });
     throw asFailure(error, upload);
   }
+}
+
+/** The hub's cache holds links; the library is given what they lead to. */
+async function operationOf({ path, content }: UploadFile): Promise<CommitFile> {
+  const source = 'file' in content ? pathToFileURL(await realpath(content.file)) : new Blob([content.text]);
+  return { operation: 'addOrUpdate', path, content: source };
 }
 
 function uploadFetch({ hub, upload, signal }: UploadAsk): typeof fetch {

@@ -1,5 +1,5 @@
 /** Files on their way to the hub: whole, once, and with the token for the hub alone. */
-import { writeFile } from 'node:fs/promises';
+import { rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { uploadFiles, type Upload } from '../../../src/models/hub/upload.ts';
@@ -12,8 +12,11 @@ const WEIGHTS = bytes(120_000, 9);
 
 async function send(more: Partial<Upload> = {}, signal?: AbortSignal) {
   const { hub, cacheFolder, progress } = bench();
+  // As in the hub's cache: a link to the content.
   const file = join(cacheFolder, 'm.gguf');
-  await writeFile(file, WEIGHTS);
+  await writeFile(join(cacheFolder, 'blob'), WEIGHTS);
+  await rm(file, { force: true });
+  await symlink('blob', file);
   const files = [
     { path: 'm.gguf', content: { file }, keepExisting: false },
     { path: 'README.md', content: { text: '# Card' }, keepExisting: true },
