@@ -46,6 +46,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const resolved = await resolveModel(spec, {
     cacheFolder: join(cacheFolder, 'models'),
     ...(ask.python === null ? {} : { python: ask.python }),
+    demonstrationModel: demonstrationModel(cacheFolder),
     onProgress: (text) => ui.status(text),
     signal,
   });
@@ -71,6 +72,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     architecture: gguf.architecture,
     contextTokens: gguf.contextTokens,
     addBos: gguf.addBos,
+    ...(gguf.twinOf === null ? {} : { twinOf: gguf.twinOf }),
   };
   const warnings =
     gguf.quantisation === 'Q4_1' && process.arch === 'x64'

