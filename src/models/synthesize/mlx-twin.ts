@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, open, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, breathe, writeFully, writeThenRename } from '../file-io.ts';
 import { textOf } from '../gguf/metadata.ts';
@@ -151,7 +152,7 @@ class Filler {
     this.#seed = seed;
     this.#pool = randomPool(CHUNK_BYTES / 4, seed);
     const float = floatType(tensorTypeNamed(dtype));
-    if (float === null) throw new TypeError(`${dtype} is no type of floats`);
+    assert(float !== null, `${dtype} is a type of floats`);
     this.#float = float;
     this.#floats = floatPool(this.#pool, float);
     this.#tables = affineScales(2 ** (bits ?? 4), float);
