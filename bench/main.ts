@@ -3,6 +3,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   fidelity: async () => (await import('./fidelity.ts')).fidelity(),
   inspect: async () => (await import('./inspect.ts')).inspect(),
   repack: async () => (await import('./repack.ts')).repack(),
+  twins: async () => (await import('./twins.ts')).twins(),
   statistics: async () => (await import('./statistics.ts')).statistics(),
   startup: async () => (await import('./startup.ts')).startup(),
 };

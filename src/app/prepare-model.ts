@@ -51,6 +51,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     cacheFolder: join(cacheFolder, 'models'),
     ...(ask.python === null ? {} : { python: ask.python }),
     offlineBecause: ask.offlineBecause,
+    demonstrationModel: demonstrationModel(cacheFolder),
     onProgress: (text) => ui.status(text),
     signal,
   });
@@ -79,6 +80,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     contextTokens: gguf.contextTokens,
     addBos: gguf.addBos,
     ...(resolved.pinned === undefined ? {} : { source: resolved.pinned }),
+    ...(gguf.twinOf === null ? {} : { twinOf: gguf.twinOf }),
   };
   const slowKernels =
     gguf.quantisation === 'Q4_1' && process.arch === 'x64'

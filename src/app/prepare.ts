@@ -12,6 +12,8 @@ import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import { splitLlamafileSpec } from '../models/llamafile/spec.ts';
 import { checkSpec, isRemoteSpec } from '../models/sources/resolve-model.ts';
+import { findShape } from '../models/synthesize/plan-twin.ts';
+import { isTwinSpec, parseTwinSpec, twinSpec } from '../models/synthesize/spec.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import { isAdapterFile } from '../engines/registry.ts';
@@ -69,7 +71,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const ask = { ...request, asked: withAbsolutePaths(request.asked) };
   const { ui, signal } = ask;
   const isLadder = ask.asked.ladder === true;
-  requireModelFile(ask.asked.model);
+  await requireModel(ask.asked.model);
   const folder = cacheFolder();
   const environments = createEnvironments({
     cacheFolder: folder,
@@ -133,7 +135,7 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   const { model, engines, prompts } = asked;
   return {
     ...asked,
-    ...(model === undefined || isRemoteSpec(model) ? {} : { model: resolve(model) }),
+    ...(model === undefined ? {} : { model: withAbsoluteModel(model) }),
     ...(engines === undefined ? {} : { engines: engines.map(withAbsolutePath) }),
     ...(prompts === undefined
       ? {}
@@ -143,6 +145,13 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   };
 }
 
+function withAbsoluteModel(model: string): string {
+  if (isRemoteSpec(model)) return model;
+  if (!isTwinSpec(model)) return resolve(model);
+  const { preset, id } = parseTwinSpec(model);
+  return existsSync(id) ? twinSpec(preset?.name ?? null, resolve(id)) : model;
+}
+
 function withAbsolutePath(spec: string): string {
   const { name, path } = parseEngineSpec(spec);
   if (path !== null) return isUrl(path) ? spec : `${name}=${resolve(path)}`;
@@ -150,9 +159,10 @@ function withAbsolutePath(spec: string): string {
 }
 
 /** A mistyped path is told before anything is installed. */
-function requireModelFile(model: string | undefined): void {
+async function requireModel(model: string | undefined): Promise<void> {
   if (model === undefined) return;
   if (isRemoteSpec(model)) return checkSpec(model);
+  if (isTwinSpec(model)) return void (await findShape(parseTwinSpec(model).id));
   if (existsSync(splitLlamafileSpec(model).path)) return;
   throw new AppError('model-not-found', `There is no model at ${model}.`, {
     hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,

@@ -1,4 +1,6 @@
 /** What a run would do, found out without installing, downloading or measuring anything. */
+import { findShape } from '../models/synthesize/plan-twin.ts';
+import { isTwinSpec, parseTwinSpec } from '../models/synthesize/spec.ts';
 import { createEnvironments } from '../platform/environments/environments.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { carriedModelSpec } from './carried-model.ts';
@@ -13,6 +15,14 @@ export interface PreviewAsk {
   readonly enginePaths: ReadonlyMap<string, string>;
 }
 
+async function modelText(model: string | undefined): Promise<string> {
+  if (model === undefined) return `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`;
+  if (!isTwinSpec(model)) return model;
+  const { preset, id } = parseTwinSpec(model);
+  const { of } = await findShape(id);
+  return `a twin of ${of}, ${preset?.name ?? 'types as in the file'}: random weights, speed only`;
+}
+
 /** @returns the lines that `--dry-run` prints. */
 export async function previewRun({ asked, enginePaths }: PreviewAsk): Promise<string[]> {
   const environments = createEnvironments({ cacheFolder: cacheFolder(), gpu: asked.gpu ?? 'auto', onProgress() {} });
@@ -24,7 +34,7 @@ export async function previewRun({ asked, enginePaths }: PreviewAsk): Promise<st
   const { prompts, generate, budgetMs, blocks } = planDefaults(asked);
   return [
     '',
-    `Model     ${asked.model ?? carried ?? `${DEFAULT_MODEL} (98 MB, downloaded once), requantised to Q4_0`}`,
+    `Model     ${await modelText(asked.model ?? carried ?? undefined)}`,
     ...engines.map(
       ({ id, text }, index) => `${index > 0 ? '         ' : isLadder ? 'Ladder   ' : 'Engines  '} ${id}: ${text}`,
     ),

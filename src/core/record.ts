@@ -111,6 +111,8 @@ export const modelFactsSchema = z.object({
   architecture: SHORT_TEXT,
   contextTokens: COUNT,
   addBos: z.boolean(),
+  /** Whose shape the weights have, when they are random numbers: a twin's speed is meant, its output means nothing. */
+  twinOf: SHORT_TEXT.optional(),
 });
 
 export const machineSchema = z.object({

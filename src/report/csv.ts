@@ -58,6 +58,8 @@ const columns: readonly (readonly [name: string, value: (line: Line) => Value])[
   ['cpu', ({ record }) => record.manifest.machine.cpu],
   ['os', ({ record }) => record.manifest.machine.os],
   ['started_at', ({ record }) => record.manifest.startedAt],
+  // Empty for real weights.
+  ['twin_of', ({ model }) => model?.twinOf ?? null],
 ];
 
 export function renderCsv(record: RunRecord, samples: readonly Sample[], options: CsvOptions = {}): string {

@@ -1,6 +1,7 @@
 /** What every format shows, computed once. Formats only lay it out. */
 import type { Comparison, EngineFacts, GateEvent, Metric, RunRecord, Summary } from '../core/record.ts';
 import { LABELLING_GATES } from '../core/validity/gate-result.ts';
+import { twinSentence } from '../core/verdict/wording.ts';
 import { cleanStrings } from './clean.ts';
 import { count, duration, excess, percent, type Quantity, quantity } from './numbers.ts';
 import {
@@ -103,7 +104,7 @@ export function buildView(untrusted: RunRecord): ReportView {
     record,
     status: stateWords[record.verdict.state],
     flags: flags(record),
-    notices: [runStateWords[record.state]].filter((notice) => notice !== null),
+    notices: [runStateWords[record.state], twinNotice(record)].filter((notice) => notice !== null),
     engines,
     footnotes: footnotes(record, engines),
     groupNotes: groupNotes(record, engines, primaryPairs),
@@ -119,6 +120,12 @@ export function buildView(untrusted: RunRecord): ReportView {
     blocks: blocks(record),
     subtitle: subtitle(record),
   };
+}
+
+/** Stands at the top of every format: nobody may take a twin for the model. */
+function twinNotice({ manifest }: RunRecord): string | null {
+  const twin = manifest.models.find(({ twinOf }) => twinOf !== undefined);
+  return twin?.twinOf === undefined ? null : `TWIN: ${twinSentence(twin.twinOf)}`;
 }
 
 /** A mix of one prompt is that prompt. */

@@ -11,6 +11,8 @@ import { previewRun } from '../../app/preview.ts';
 import { reportOn } from '../../app/report.ts';
 import { askAgain, checkRunFolder, continueRun, startRun } from '../../app/run.ts';
 import type { RunResult } from '../../app/run.ts';
+import { describeTwinRuns, twinModels } from '../../app/twin-runs.ts';
+import type { TwinRun } from '../../app/twin-runs.ts';
 import type { Ui } from '../../app/ui.ts';
 import { minutes } from '../../app/wording.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
@@ -25,6 +27,8 @@ import { runoffVersion } from '../version.ts';
 
 const optionsSchema = z.object({
   model: z.string().optional(),
+  twin: z.string().optional(),
+  quant: z.array(z.string()).optional(),
   engine: z.array(z.string()).optional(),
   enginePath: z.array(z.string()).optional(),
   prompt: z.array(z.string()).optional(),
@@ -69,12 +73,42 @@ export async function runCommand(raw: Record<string, unknown>): Promise<void> {
 
 async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<void> {
   const asked = { ...(await readConfig(options.config)), ...fromOptions(options) };
+  const twins = twinsOf(options);
   ui.line(`runoff ${runoffVersion()}: which engine should you ship for this model, on this machine?`);
-  if (options.dryRun === true) {
-    for (const text of await previewRun({ asked, enginePaths: enginePaths(options.enginePath) })) ui.line(text);
+  const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
+  const [first, ...more] = twins;
+  if (more.length === 0) {
+    await startOne(
+      { asked: first === undefined ? asked : { ...asked, model: first.model }, folder },
+      options,
+      signal,
+      ui,
+    );
     return;
   }
-  const folder = options.out ?? `runs/${new Date().toISOString().slice(0, 19).replaceAll(':', '').replace('T', '-')}`;
+  const runs: TwinRun[] = [];
+  for (const [index, { quant, model }] of twins.entries()) {
+    ui.line(`\nRun ${index + 1} of ${twins.length}: ${quant ?? model}`);
+    const own = `${folder}-${(quant ?? 'file').toLowerCase()}`;
+    const result = await startOne({ asked: { ...asked, model }, folder: own }, options, signal, ui);
+    if (result === null) continue;
+    runs.push({ quant: quant ?? '', folder: result.folder, record: result.record });
+    if (result.state === 'interrupted') break;
+  }
+  if (runs.length > 1) process.stdout.write(`\n${describeTwinRuns(runs)}\n`);
+}
+
+/** Null after a dry run. */
+async function startOne(
+  { asked, folder }: { readonly asked: PlanFile; readonly folder: string },
+  options: Options,
+  signal: AbortSignal,
+  ui: Ui,
+): Promise<RunResult | null> {
+  if (options.dryRun === true) {
+    for (const text of await previewRun({ asked, enginePaths: enginePaths(options.enginePath) })) ui.line(text);
+    return null;
+  }
   if (options.out !== undefined) await checkRunFolder(folder);
   const mayInstall = mayInstallWith(options);
   const prepared = await prepareRun({
@@ -88,7 +122,22 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
   });
   ui.line(describePlan(prepared));
   await confirm(options, prepared);
-  await show(await startRun({ prepared, folder, signal, ui }), options, ui);
+  const result = await startRun({ prepared, folder, signal, ui });
+  await show(result, options, ui);
+  return result;
+}
+
+/** @throws AppError `usage` where the options contradict each other */
+function twinsOf({ twin, quant, model, json }: Options): ReturnType<typeof twinModels> {
+  if (twin === undefined && quant !== undefined)
+    throw new AppError('usage', '--quant belongs to --twin: a model file has its quantisation already');
+  if (twin === undefined) return [];
+  if (model !== undefined)
+    throw new AppError('usage', '--model and --twin name two models', { hint: 'Give one of them.' });
+  const twins = twinModels(twin, quant ?? []);
+  if (twins.length > 1 && json === true)
+    throw new AppError('usage', '--json prints one record', { hint: 'Give one quantisation, or leave out --json.' });
+  return twins;
 }
 
 async function resume(options: Options, folder: string, signal: AbortSignal, ui: Ui): Promise<void> {

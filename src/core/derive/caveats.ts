@@ -3,7 +3,7 @@ import type { Certificate, EngineFacts, Manifest, RunEvent } from '../record.ts'
 import type { RunNoise } from '../validity/noise.ts';
 import type { Analysis, Look } from '../verdict/looks.ts';
 import { isSameBuild } from '../verdict/same-build.ts';
-import { joinWords, sentence } from '../verdict/wording.ts';
+import { joinWords, sentence, twinSentence } from '../verdict/wording.ts';
 import type { Collected } from './collect.ts';
 import type { Mix, Work } from './work.ts';
 
@@ -55,7 +55,8 @@ function scopeCaveats({ models }: Manifest): string[] {
       `A model of ${millions} million parameters does not predict a larger one. Measure yours: runoff run --model FILE.gguf.`,
     );
   }
-  if (model.derivedBy !== null) {
+  if (model.twinOf !== undefined) caveats.push(twinSentence(model.twinOf));
+  else if (model.derivedBy !== null) {
     // A copy says the same as the original.
     const effect = model.derivedBy.endsWith('byte for byte') ? '' : "; its answers differ from the original's";
     caveats.push(sentence(`${model.name} was ${model.derivedBy}${effect}`));

@@ -78,3 +78,8 @@ export function formatSize(comparison: Comparison): string {
   const interval = formatInterval(comparison);
   return interval === '' ? formatRatio(comparison.ratio) : `${formatRatio(comparison.ratio)} (${interval})`;
 }
+
+/** What every report says of a run on a twin. */
+export function twinSentence(twinOf: string): string {
+  return `The weights are a twin's: random numbers in the shape of ${twinOf}. Its speed is meant, its output means nothing.`;
+}

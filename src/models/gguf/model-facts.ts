@@ -24,7 +24,12 @@ export interface GgufModelFacts {
   /** Every end-of-generation token as llama.cpp determines them, ascending. */
   readonly endTokenIds: readonly number[];
   readonly chatTemplate: string | null;
+  /** Set when runoff made the file with random weights: whose shape it has. */
+  readonly twinOf: string | null;
 }
+
+/** Written into twins by src/models/synthesize. */
+export const TWIN_OF_KEY = 'runoff.twin.of';
 
 export async function modelFacts(path: string): Promise<GgufModelFacts> {
   return factsOf(await readGgufHeader(path));
@@ -51,6 +56,7 @@ export function factsOf(header: GgufHeader): GgufModelFacts {
     eosTokenId: vocabulary?.eosTokenId ?? null,
     endTokenIds: vocabulary?.endTokenIds ?? [],
     chatTemplate: textOf(metadata, 'tokenizer.chat_template'),
+    twinOf: textOf(metadata, TWIN_OF_KEY),
   };
 }
 

@@ -105,13 +105,25 @@ function encodeValue(value: GgufValue): Buffer {
 }
 
 function encodeArray(array: GgufArray): Buffer {
-  const items: readonly (string | number | bigint | boolean)[] = Array.from<string | number | bigint | boolean>(
-    array.items,
-  );
-  const encoded = items.map((item) =>
-    typeof item === 'string' ? encodeString(item) : scalar(array.itemType as FixedType, item),
-  );
-  return Buffer.concat([typeCode(array.itemType), scalar('u64', BigInt(items.length)), ...encoded]);
+  if (array.itemType === 'string') return encodeStrings(array.items);
+  const items: readonly (number | bigint | boolean)[] = Array.from<number | bigint | boolean>(array.items);
+  const { itemType } = array;
+  const encoded = items.map((item) => scalar(itemType, item));
+  return Buffer.concat([typeCode(itemType), scalar('u64', BigInt(items.length)), ...encoded]);
+}
+
+/** In one piece: a vocabulary has hundreds of thousands, and a buffer for each would take more memory than a conversion. */
+function encodeStrings(items: readonly string[]): Buffer {
+  const bytes = Buffer.alloc(items.reduce((sum, item) => sum + 8 + Buffer.byteLength(item, 'utf8'), 12));
+  bytes.writeUInt32LE(VALUE_TYPES.indexOf('string'), 0);
+  bytes.writeBigUInt64LE(BigInt(items.length), 4);
+  let at = 12;
+  for (const item of items) {
+    const length = bytes.write(item, at + 8, 'utf8');
+    bytes.writeUInt32LE(length, at);
+    at += 8 + length;
+  }
+  return bytes;
 }
 
 function encodeString(text: string): Buffer {

@@ -152,7 +152,7 @@ export function moduleOf(tensorName: string): string {
 }
 
 /** Shard of each group of outputs; a group stays together, so that a matrix and its scales load from one file. */
-function assignShards(groups: readonly (readonly TensorPlan[])[]): number[] {
+export function assignShards(groups: readonly (readonly TensorPlan[])[]): number[] {
   let shard = 0;
   let shardBytes = 0;
   return groups.map((outputs) => {
@@ -166,7 +166,7 @@ function assignShards(groups: readonly (readonly TensorPlan[])[]): number[] {
   });
 }
 
-function shardName(shard: number, count: number): string {
+export function shardName(shard: number, count: number): string {
   if (count === 1) return 'model.safetensors';
   const padded = (value: number): string => String(value).padStart(5, '0');
   return `model-${padded(shard + 1)}-of-${padded(count)}.safetensors`;

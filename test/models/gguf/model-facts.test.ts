@@ -27,6 +27,7 @@ describe('modelFacts', async () => {
         "name": "Tiny llama",
         "parameterCount": 27328,
         "quantisation": "Q4_1",
+        "twinOf": null,
         "vocabularySize": 40,
       }
     `);

@@ -1,0 +1,119 @@
+/** The vocabulary of a twin: another model's own, or a declared stand-in of the exact size. */
+import { AppError } from '../../core/errors.ts';
+import { stringsOf, textOf, type GgufMetadata, type GgufValue } from '../gguf/metadata.ts';
+import { readGgufHeader } from '../gguf/read-header.ts';
+import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
+import { text, u32 } from './metadata.ts';
+
+export interface TwinVocabulary {
+  /** The `tokenizer.*` entries of the header. */
+  readonly entries: GgufMetadata;
+  /** Where it comes from, in words. */
+  readonly label: string;
+}
+
+const PREFIX = 'tokenizer.';
+const PER_TOKEN = ['tokens', 'scores', 'token_type'] as const;
+
+/**
+ * The tokenizer of a GGUF, brought to `size` tokens: as the converter does, the rest is filled with unused tokens.
+ * Rejects with `model-unsupported` where the file has no tokenizer or one that is larger.
+ */
+export async function vocabularyOfGguf(path: string, size: number): Promise<TwinVocabulary> {
+  const { metadata } = await readGgufHeader(path);
+  const tokens = stringsOf(metadata, 'tokenizer.ggml.tokens');
+  if (tokens === null) {
+    throw new AppError('model-unsupported', `${path} contains no tokenizer`, {
+      hint: 'Leave out --tokenizer for a stand-in of the right size.',
+    });
+  }
+  if (tokens.length > size) {
+    throw new AppError(
+      'model-unsupported',
+      `the tokenizer of ${path} has ${tokens.length} tokens, the model's vocabulary ${size}`,
+      { hint: 'Name a tokenizer of the same model family, or leave out --tokenizer for a stand-in of the right size.' },
+    );
+  }
+  const entries = [...metadata].filter(([key]) => key.startsWith(PREFIX));
+  const name = textOf(metadata, 'general.name') ?? 'an unnamed model';
+  const padding = size - tokens.length;
+  const label = `of ${name}${padding === 0 ? '' : `, ${padding} unused tokens added`}`;
+  return { entries: new Map(entries.map(([key, value]) => [key, padded(key, value, tokens.length, size)])), label };
+}
+
+/** Fills the arrays that have one item per token. */
+function padded(key: string, value: GgufValue, count: number, size: number): GgufValue {
+  const perToken = PER_TOKEN.some((part) => key === `tokenizer.ggml.${part}`);
+  if (!perToken || value.type !== 'array' || count === size) return value;
+  if (value.itemType === 'string') {
+    const names = Array.from({ length: size - count }, (_, i) => `[PAD${count + i}]`);
+    return { ...value, items: [...value.items, ...names] };
+  }
+  const filler = key.endsWith('scores') ? -10_000 : TOKEN_TYPE.unused;
+  const items = new Float32Array(size).fill(filler);
+  for (let i = 0; i < count; i++) items[i] = Number(value.items[i]);
+  return { type: 'array', itemType: value.itemType === 'f32' ? 'f32' : 'i32', items };
+}
+
+/** Bytes, short pieces, and some words of four letters: prompts need words for their nonces. */
+export const VOCABULARY_SIZE_MIN = 2_560;
+/** By frequency in English, so that a small vocabulary holds the common pairs. */
+const LETTERS = 'etaoinshrdlucmfwypvbgkjxqz'.split('');
+const CAPITALS = LETTERS.map((letter) => letter.toUpperCase());
+const SPACE = 'Ġ';
+
+/**
+ * A byte-level BPE vocabulary of exactly `size` tokens: the 256 bytes; a space with one letter; a space with two; pairs of
+ * letters; a space with four letters, until two places are left for the special tokens. Every token is the merge of two
+ * earlier ones, and merges apply in this order, so that any text has one tokenisation, the same in every engine.
+ */
+export function standInVocabulary(size: number): TwinVocabulary {
+  if (size < VOCABULARY_SIZE_MIN) {
+    throw new AppError('model-unsupported', `a vocabulary of ${size} tokens is too small for a stand-in`, {
+      hint: `${VOCABULARY_SIZE_MIN} tokens are needed: name a tokenizer with --tokenizer FILE.gguf.`,
+    });
+  }
+  const tokens = byteTokens();
+  const merges: string[] = [];
+  for (const [left, right] of wordMerges()) {
+    if (tokens.length >= size - 2) break;
+    tokens.push(left + right);
+    merges.push(`${left} ${right}`);
+  }
+  // Vocabularies beyond half a million tokens run out of words.
+  while (tokens.length < size - 2) tokens.push(`[PAD${tokens.length}]`);
+  const types = new Int32Array(size).fill(TOKEN_TYPE.normal);
+  for (let id = 256 + merges.length; id < size; id++) types[id] = TOKEN_TYPE.unused;
+  types.fill(TOKEN_TYPE.control, size - 2);
+  tokens.push('<|begin_of_text|>', '<|end_of_text|>');
+  const entries: [string, GgufValue][] = [
+    ['tokenizer.ggml.model', text('gpt2')],
+    ['tokenizer.ggml.pre', text('gpt-2')],
+    ['tokenizer.ggml.tokens', { type: 'array', itemType: 'string', items: tokens }],
+    ['tokenizer.ggml.token_type', { type: 'array', itemType: 'i32', items: types }],
+    ['tokenizer.ggml.merges', { type: 'array', itemType: 'string', items: merges }],
+    ['tokenizer.ggml.bos_token_id', u32(size - 2)],
+    ['tokenizer.ggml.eos_token_id', u32(size - 1)],
+    ['tokenizer.ggml.add_bos_token', { type: 'bool', value: false }],
+  ];
+  return { entries: new Map(entries), label: `a stand-in of ${size} tokens (byte-level BPE), not the model's own` };
+}
+
+/** GPT-2's printable stand-ins for bytes: printable ones are themselves, the others follow from U+0100 on. */
+function byteTokens(): string[] {
+  let next = 0x100;
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    return String.fromCodePoint(printable ? byte : next++);
+  });
+}
+
+function* wordMerges(): Generator<readonly [string, string]> {
+  const starts = [...LETTERS, ...CAPITALS];
+  for (const letter of starts) yield [SPACE, letter];
+  for (const second of LETTERS) for (const first of starts) yield [SPACE + first, second];
+  for (const second of LETTERS) for (const first of LETTERS) yield [first, second];
+  for (const fourth of LETTERS)
+    for (const third of LETTERS)
+      for (const second of LETTERS) for (const first of starts) yield [SPACE + first + second, third + fourth];
+}
