@@ -6,6 +6,8 @@
  */
 import { z } from 'zod';
 import { ladderSchema } from './ladder-schema.ts';
+import { machineSchema } from './machine-schema.ts';
+import { canaryPlanEventSchema, machineCheckEventSchema, machineStateSchema } from './machine-check-schema.ts';
 import { shippingSchema } from './shipping-schema.ts';
 
 export const SCHEMA_VERSION = 1;
@@ -113,19 +115,6 @@ export const modelFactsSchema = z.object({
   addBos: z.boolean(),
 });
 
-export const machineSchema = z.object({
-  os: SHORT_TEXT,
-  kernel: SHORT_TEXT,
-  cpu: SHORT_TEXT,
-  physicalCores: z.int().positive(),
-  logicalCores: z.int().positive(),
-  memoryBytes: COUNT,
-  hypervisor: SHORT_TEXT.nullable(),
-  governor: SHORT_TEXT.nullable(),
-  power: z.enum(['ac', 'battery', 'unknown']),
-  node: SHORT_TEXT,
-});
-
 export const manifestSchema = z.object({
   schemaVersion: z.literal(SCHEMA_VERSION),
   runoffVersion: SHORT_TEXT,
@@ -225,6 +214,8 @@ export const eventSchema = z.discriminatedUnion('type', [
     remainingMs: MS,
     estimateMs: MS,
   }),
+  canaryPlanEventSchema,
+  machineCheckEventSchema,
   z.object({ type: z.literal('cell-start'), ...WHERE, elapsedMs: MS }),
   z.object({ type: z.literal('load'), ...WHERE, loadMs: MS, engineLoadMs: MS.nullable() }),
   sampleSchema,
@@ -243,6 +234,13 @@ export const eventSchema = z.discriminatedUnion('type', [
     attempt: z.int().nonnegative(),
     state: z.enum(['accepted', 'rejected']),
     reasons: z.array(SHORT_TEXT).max(50),
+    /** It counts although the machine has slowed down: to a speed that it keeps. */
+    sustained: SHORT_TEXT.optional(),
+    /** Other programs at work, of a rejected block: what to close. Shares of one core. */
+    busiest: z
+      .array(z.object({ name: ID, coreShare: z.number().nonnegative() }))
+      .max(3)
+      .optional(),
   }),
   z.object({ type: z.literal('not-measured'), engine: ID, prompt: ID, reason: SHORT_TEXT, estimateMs: MS.nullable() }),
   z.object({
@@ -287,6 +285,7 @@ export const verdicts = [
   'EQUIVALENT',
   'INCONCLUSIVE',
   'NOISY',
+  'LOAD_DEPENDENT',
   'VOID',
   'NOT_COMPARED',
 ] as const;
@@ -317,7 +316,16 @@ export const comparisonSchema = z.object({
 
 export const verdictSchema = z.object({
   /** Primary endpoint: request time over the prompts that all ranked engines completed, equal weights. */
-  state: z.enum(['winner', 'tie', 'inconclusive', 'noisy', 'void', 'single-engine', 'nothing-measured']),
+  state: z.enum([
+    'winner',
+    'tie',
+    'inconclusive',
+    'noisy',
+    'load-dependent',
+    'void',
+    'single-engine',
+    'nothing-measured',
+  ]),
   /** One sentence, the first thing that every report prints. */
   headline: SHORT_TEXT,
   /** Why the winner won, in one sentence, from facts that differ; null when nothing is known. */
@@ -367,6 +375,8 @@ export const recordSchema = z.object({
   /** From the `plan` event: counts of blocks at which the result may be tested, registered before the first block. */
   looks: z.array(z.int().positive()).max(10),
   ladder: ladderSchema.nullable().default(null),
+  /** What was seen of the machine; null or absent where nothing looked at it (records before the canary). */
+  machineState: machineStateSchema.nullable().optional(),
 });
 
 export type Plan = z.infer<typeof planSchema>;

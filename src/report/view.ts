@@ -226,8 +226,8 @@ function groupNotes(record: RunRecord, engines: readonly EngineResult[], pairs: 
       `Group: engines that share a letter are equivalent, inside the ${excess(record.manifest.plan.margin)} margin.`,
     );
   }
-  const open = pairs.filter(
-    ({ comparison }) => comparison.verdict === 'INCONCLUSIVE' || comparison.verdict === 'NOISY',
+  const open = pairs.filter(({ comparison }) =>
+    ['INCONCLUSIVE', 'NOISY', 'LOAD_DEPENDENT'].includes(comparison.verdict),
   );
   if (open.length > 0) notes.push(`Unknown: ${open.map(({ pair }) => `${pair.first} and ${pair.second}`).join('; ')}.`);
   return notes;

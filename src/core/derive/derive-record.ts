@@ -14,6 +14,7 @@ import { collect, latestFacts } from './collect.ts';
 import type { Collected } from './collect.ts';
 import { compareAll } from './families.ts';
 import { deriveLadder } from './ladder.ts';
+import { describeMachine, loadsOf } from './machine-state.ts';
 import { listNotMeasured, listWarnings } from './notices.ts';
 import { summarise } from './summaries.ts';
 import { count, logs, mixValues, promptValues } from './values.ts';
@@ -53,6 +54,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     voided,
     analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
     override: overrideOf(tested),
+    loads: loadsOf(events, collected.acceptedBlocks),
   };
   const { comparisons, alpha } = compareAll(compared);
   const certificate = certify({ manifest, engines: measured, gates, collected });
@@ -90,6 +92,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     blocks: countBlocks(planned, collected),
     looks: looks.map(({ blocks }) => blocks),
     ladder: deriveLadder({ ...compared, facts, alpha, notMeasured }),
+    machineState: describeMachine(events, compared),
   };
 }
 
