@@ -79,6 +79,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     contextTokens: gguf.contextTokens,
     addBos: gguf.addBos,
     ...(resolved.pinned === undefined ? {} : { source: resolved.pinned }),
+    traffic: gguf.traffic,
   };
   const slowKernels =
     gguf.quantisation === 'Q4_1' && process.arch === 'x64'

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { ladderSchema } from './ladder-schema.ts';
 import { machineSchema } from './machine-schema.ts';
 import { canaryPlanEventSchema, machineCheckEventSchema, machineStateSchema } from './machine-check-schema.ts';
+import { modelTrafficSchema, rooflineSchema } from './roofline-schema.ts';
 import { shippingSchema } from './shipping-schema.ts';
 
 export const SCHEMA_VERSION = 1;
@@ -113,6 +114,8 @@ export const modelFactsSchema = z.object({
   architecture: SHORT_TEXT,
   contextTokens: COUNT,
   addBos: z.boolean(),
+  /** What one token reads and computes; absent in older records. */
+  traffic: modelTrafficSchema.optional(),
 });
 
 export const manifestSchema = z.object({
@@ -184,6 +187,7 @@ export const gateNames = [
   'wrong-model',
   'context-per-slot',
   'settings',
+  'roofline',
 ] as const;
 
 export const gateEventSchema = z.object({
@@ -377,6 +381,7 @@ export const recordSchema = z.object({
   ladder: ladderSchema.nullable().default(null),
   /** What was seen of the machine; null or absent where nothing looked at it (records before the canary). */
   machineState: machineStateSchema.nullable().optional(),
+  roofline: rooflineSchema.nullable().optional(),
 });
 
 export type Plan = z.infer<typeof planSchema>;

@@ -145,6 +145,7 @@ export const gateQuestions: Readonly<Record<GateName, string>> = {
   'wrong-model': 'Is the model that answers the one that was asked for?',
   'context-per-slot': 'Does one request get enough context?',
   settings: 'Do the settings in effect equal the settings asked for?',
+  roofline: 'Is it slower than the machine’s memory and arithmetic allow?',
 };
 
 const certificateStates: Readonly<Record<string, { readonly text: string; readonly tone: Tone }>> = {

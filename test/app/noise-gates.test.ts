@@ -200,3 +200,44 @@ describe('where a canary is too dear or says nothing', () => {
     expect([await at(2), await at(0.7), await at(0.01)]).toEqual(['cells', 'blocks', 'off']);
   });
 });
+
+describe('faster than the machine allows: the comparison is void', () => {
+  /** Decode takes 8 ms a token: 125 tokens/s. The machine reads 20 GB/s and computes 100 GFLOP/s. */
+  async function withTraffic(weightBytesPerToken: number, multipliedParametersPerToken: number): Promise<Simulated> {
+    const traffic = { weightBytesPerToken, multipliedParametersPerToken, cacheValuesPerToken: null };
+    return simulate({ engines: ENGINES, plan: PLAN, lookAt: () => ({}), traffic });
+  }
+
+  test('half of the limit: passed, and shown', async () => {
+    const { record } = await withTraffic(80e6 * 2, 1e8);
+    // 160 MB from 20 GB/s are 125 tokens/s: decode is at the limit, and not beyond it.
+    expect(record.roofline?.rows[0]).toMatchObject({ decodeLimit: 125, decodeShare: expect.closeTo(1, 2) });
+    expect(record.gates.filter(({ gate }) => gate === 'roofline').map(({ outcome }) => outcome)).toEqual([
+      'passed',
+      'passed',
+    ]);
+    expect(record.verdict.state).not.toBe('void');
+  });
+
+  test('decode at twice the bandwidth', async () => {
+    const { record } = await withTraffic(320e6, 1e8);
+    expect(record.verdict.state).toBe('void');
+    expect(record.verdict.headline).toContain(
+      'decode on "standard" took 2.00 times of the memory bandwidth that there is (limit 1.15)',
+    );
+  });
+
+  test('the same from weights that fit into the cache says nothing', async () => {
+    const traffic = { weightBytesPerToken: 100e6, multipliedParametersPerToken: 1e8, cacheValuesPerToken: null };
+    const engines = ENGINES.map(({ id }) => ({ id, decodeMsPerToken: 2 }));
+    const { record } = await simulate({ engines, plan: PLAN, lookAt: () => ({}), traffic });
+    expect(record.roofline?.rows[0]?.decodeShare).toBeCloseTo(2.5, 1);
+    expect(record.verdict.state).not.toBe('void');
+  });
+
+  test('prefill at sixty times the arithmetic', async () => {
+    // 1,000 prompt tokens a second at 2 x 3e9 operations each are 6,000 GFLOP/s.
+    const { record } = await withTraffic(160e6, 3e9);
+    expect(record.verdict.headline).toMatch(/prefill on "standard" was (59|60) times as fast as the arithmetic/);
+  });
+});

@@ -10,6 +10,7 @@ import type { Random } from '../../src/core/random.ts';
 import { eventSchema, recordSchema } from '../../src/core/record.ts';
 import type { CanaryReading, Conditions, Pressure } from '../../src/core/machine-check-schema.ts';
 import type { EngineFacts, Interference, Manifest, Plan, RunEvent, RunRecord } from '../../src/core/record.ts';
+import type { ModelTraffic } from '../../src/core/roofline-schema.ts';
 import { buildPrompts } from '../../src/core/workload/build-prompts.ts';
 import type { MachineWatch, WatchAsk } from '../../src/platform/canary/machine-watch.ts';
 import type { RunLog } from '../../src/store/run-folder.ts';
@@ -61,6 +62,8 @@ export interface SimulationOptions {
   readonly slowFrom?: { readonly atMs: number; readonly factor: number };
   /** Interference of a cell; quiet without it. */
   readonly interferenceAt?: (cell: number) => Partial<Interference>;
+  /** Of the model: 5 GB a token make 4 tokens/s the most that 20 GB/s allow. */
+  readonly traffic?: ModelTraffic;
   /** What the looks at the machine see, counted from 0; without it there is no canary and nothing is told. */
   readonly lookAt?: (look: number) => SimulatedLook;
   /** The user presses Ctrl-C at the nth request (counted from 1). */
@@ -135,12 +138,14 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
   return { events, manifest, record, state, error, endMs: machine.nowMs(), lines, orphans: machine.running };
 }
 
-function makeManifest({ engines, plan }: SimulationOptions): Manifest {
+function makeManifest({ engines, plan, traffic }: SimulationOptions): Manifest {
   const facts = engines.map(({ id, referenceBackend = null }): EngineFacts => engineFacts(id, { referenceBackend }));
   const manifest = manifestOf(facts);
   return {
     ...manifest,
     settings: { ...SETTINGS },
+    machine: { ...manifest.machine, cacheBytes: 32 * 2 ** 20 },
+    models: manifest.models.map((model) => (traffic === undefined ? model : { ...model, traffic })),
     plan: { ...manifest.plan, prompts: [{ name: 'standard', tokenCount: 512, source: 'study text' }], ...plan },
   };
 }

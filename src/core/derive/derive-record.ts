@@ -16,6 +16,7 @@ import { compareAll } from './families.ts';
 import { deriveLadder } from './ladder.ts';
 import { describeMachine, loadsOf } from './machine-state.ts';
 import { listNotMeasured, listWarnings } from './notices.ts';
+import { describeRoofline, rooflineGates } from './roofline.ts';
 import { summarise } from './summaries.ts';
 import { count, logs, mixValues, promptValues } from './values.ts';
 import { chooseMix, describeWork } from './work.ts';
@@ -36,7 +37,8 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   const collected = collect(events);
   const facts = latestFacts(manifest, events);
   const measured = facts.filter(({ id }) => isMeasured(manifest, collected, id));
-  const gates = events.filter((event) => event.type === 'gate');
+  const roofline = describeRoofline({ manifest, engines: measured, events, collected });
+  const gates = [...events.filter((event) => event.type === 'gate'), ...rooflineGates(roofline, manifest)];
   const voided = voidedBy(gates);
   const ranked = measured.filter(({ referenceBackend }) => referenceBackend === null).map(({ id }) => id);
   const work = describeWork(manifest, facts, collected);
@@ -93,6 +95,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     looks: looks.map(({ blocks }) => blocks),
     ladder: deriveLadder({ ...compared, facts, alpha, notMeasured }),
     machineState: describeMachine(events, compared),
+    roofline,
   };
 }
 

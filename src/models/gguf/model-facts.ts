@@ -1,7 +1,9 @@
 /** What a report and an engine need to know about a GGUF model, from its header alone. */
 import { basename, resolve } from 'node:path';
+import type { ModelTraffic } from '../../core/roofline-schema.ts';
 import { numberOf, textOf } from './metadata.ts';
 import { readGgufHeader, type GgufHeader } from './read-header.ts';
+import { trafficOf } from './traffic.ts';
 import { readVocabulary } from './vocabulary.ts';
 
 export interface GgufModelFacts {
@@ -24,6 +26,7 @@ export interface GgufModelFacts {
   /** Every end-of-generation token as llama.cpp determines them, ascending. */
   readonly endTokenIds: readonly number[];
   readonly chatTemplate: string | null;
+  readonly traffic: ModelTraffic;
 }
 
 export async function modelFacts(path: string): Promise<GgufModelFacts> {
@@ -51,6 +54,7 @@ export function factsOf(header: GgufHeader): GgufModelFacts {
     eosTokenId: vocabulary?.eosTokenId ?? null,
     endTokenIds: vocabulary?.endTokenIds ?? [],
     chatTemplate: textOf(metadata, 'tokenizer.chat_template'),
+    traffic: trafficOf(header),
   };
 }
 
