@@ -7,6 +7,8 @@ import { isResolved } from '../core/derive/is-resolved.ts';
 import { lookMs, planCanary } from '../core/protocol/canary-plan.ts';
 import type { CanaryCost } from '../core/protocol/canary-plan.ts';
 import { nextAction } from '../core/protocol/next-action.ts';
+import { expectedDetectable } from '../core/stats/detectable.ts';
+import { ALPHA, withAlphas } from '../core/verdict/looks.ts';
 import { planRun } from '../core/protocol/plan-run.ts';
 import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/plan-types.ts';
 import { progressFromEvents } from '../core/protocol/progress.ts';
@@ -23,7 +25,7 @@ import { takesText } from './machinery.ts';
 import type { Machinery, PreparedEngine } from './machinery.ts';
 import type { Ui } from './ui.ts';
 import { Watcher } from './watcher.ts';
-import { describeEvent, minutes } from './wording.ts';
+import { describeEvent, describeExpected, minutes } from './wording.ts';
 
 export interface MeasureAsk {
   readonly log: RunLog;
@@ -189,12 +191,26 @@ class Measurement {
     const made = planWith(lookMs(canary, engines.length));
     if (registered === undefined) {
       const { blocks, looks, estimateMsTotal } = made;
-      await this.append({ type: 'plan', blocks, looks: [...looks], remainingMs, estimateMs: estimateMsTotal });
+      const expected = expectedDetectable({
+        count: blocks,
+        alpha: withAlphas(looks).at(-1)?.alpha ?? ALPHA,
+        engineCount: made.engines.filter(({ referenceBackend }) => referenceBackend === null).length,
+        margin: plan.margin,
+      });
+      await this.append({
+        type: 'plan',
+        blocks,
+        looks: [...looks],
+        remainingMs,
+        estimateMs: estimateMsTotal,
+        ...(expected === null ? {} : { expected }),
+      });
       for (const missing of made.notMeasured) await this.append({ type: 'not-measured', ...missing });
       for (const note of made.notes) ui.line(`  ${note}`);
       ui.line(
         `Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`,
       );
+      if (expected !== null) ui.line(describeExpected(expected));
     }
     return { plan: made, canary };
   }

@@ -7,6 +7,23 @@ const COUNT = z.int().nonnegative();
 const SHARE = z.number().min(0).max(1);
 const SHORT_TEXT = z.string().max(2_000);
 
+/** What the machine did beside the engine while a cell ran, as shares of all cores (0..1). Null: the OS does not tell. */
+export const interferenceSchema = z.object({
+  foreignCpuShare: z.number().nullable(),
+  stealShare: z.number().nullable(),
+  ownCpuShare: z.number().nullable(),
+});
+
+/** Memory of the engine's whole process tree, read from outside. Null where the OS does not tell. */
+export const memorySchema = z.object({
+  peakBytes: COUNT.nullable(),
+  anonymousBytes: COUNT.nullable(),
+  fileBackedBytes: COUNT.nullable(),
+});
+
+/** What a run will find in 8 of 10 cases, told before it: ratios above 1, with the spread that is assumed. */
+export const expectedSchema = z.object({ deviation: z.number(), different: z.number(), faster: z.number() });
+
 /** One reading of the canary, all threads together. */
 export const canaryReadingSchema = z.object({
   readBytesPerS: RATE,

@@ -7,7 +7,14 @@
 import { z } from 'zod';
 import { ladderSchema } from './ladder-schema.ts';
 import { machineSchema } from './machine-schema.ts';
-import { canaryPlanEventSchema, machineCheckEventSchema, machineStateSchema } from './machine-check-schema.ts';
+import {
+  canaryPlanEventSchema,
+  expectedSchema,
+  interferenceSchema,
+  machineCheckEventSchema,
+  machineStateSchema,
+  memorySchema,
+} from './machine-check-schema.ts';
 import { modelTrafficSchema, rooflineSchema } from './roofline-schema.ts';
 import { shippingSchema } from './shipping-schema.ts';
 
@@ -131,20 +138,6 @@ export const manifestSchema = z.object({
   engines: z.array(engineFactsSchema).min(1).max(20),
 });
 
-/** Memory of the engine's whole process tree, read from outside. Null where the OS does not tell. */
-export const memorySchema = z.object({
-  peakBytes: COUNT.nullable(),
-  anonymousBytes: COUNT.nullable(),
-  fileBackedBytes: COUNT.nullable(),
-});
-
-/** What the machine did beside the engine while a cell ran, as shares of all cores (0..1). Null: the OS does not tell. */
-export const interferenceSchema = z.object({
-  foreignCpuShare: z.number().nullable(),
-  stealShare: z.number().nullable(),
-  ownCpuShare: z.number().nullable(),
-});
-
 const WHERE = {
   engine: ID,
   block: z.int().nonnegative(),
@@ -217,6 +210,7 @@ export const eventSchema = z.discriminatedUnion('type', [
     looks: z.array(z.int().positive()).max(10),
     remainingMs: MS,
     estimateMs: MS,
+    expected: expectedSchema.optional(),
   }),
   canaryPlanEventSchema,
   machineCheckEventSchema,
@@ -382,6 +376,7 @@ export const recordSchema = z.object({
   /** What was seen of the machine; null or absent where nothing looked at it (records before the canary). */
   machineState: machineStateSchema.nullable().optional(),
   roofline: rooflineSchema.nullable().optional(),
+  expected: expectedSchema.nullable().optional(),
 });
 
 export type Plan = z.infer<typeof planSchema>;

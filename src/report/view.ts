@@ -110,7 +110,10 @@ export function buildView(untrusted: RunRecord): ReportView {
     primaryLabel: promptLabel(record, primary),
     primaryPairs,
     otherPairs: pairs.filter((pair) => !isPrimary(pair)),
-    detectable: detectable(primaryPairs.map((pair) => pair.comparison)),
+    detectable: detectable(
+      primaryPairs.map((pair) => pair.comparison),
+      record.expected ?? null,
+    ),
     certificate: certificateLines(record.certificate),
     gatesFailed: record.gates.filter((gate) => gate.outcome === 'failed'),
     gatesUnknown: record.gates.filter((gate) => gate.outcome === 'unknown'),
@@ -256,7 +259,10 @@ function pairView(record: RunRecord, comparison: Comparison): PairView {
 }
 
 /** The pair that is hardest to tell apart sets what the run could see. */
-function detectable(comparisons: readonly Comparison[]): string | null {
+function detectable(
+  comparisons: readonly Comparison[],
+  expected: NonNullable<RunRecord['expected']> | null,
+): string | null {
   const worst = (values: (number | null)[]): number | null => {
     const known = values.filter((value) => value !== null);
     return known.length === 0 ? null : Math.max(...known);
@@ -269,7 +275,11 @@ function detectable(comparisons: readonly Comparison[]): string | null {
     faster === null ? null : `FASTER at ${excess(faster)}`,
   ].filter((part) => part !== null);
   const blockCount = Math.max(...comparisons.map((comparison) => comparison.blockCount));
-  return `Smallest detectable effect (80% power, ${count(blockCount, 'block')}): ${parts.join(', ')}.`;
+  const before =
+    expected === null
+      ? ''
+      : ` Expected before the run, with an assumed spread of ${100 * expected.deviation}%: ${excess(expected.different)} and ${excess(expected.faster)}.`;
+  return `Smallest detectable effect (80% power, ${count(blockCount, 'block')}): ${parts.join(', ')}.${before}`;
 }
 
 function gateCounts(record: RunRecord): string {

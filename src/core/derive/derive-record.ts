@@ -96,6 +96,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     ladder: deriveLadder({ ...compared, facts, alpha, notMeasured }),
     machineState: describeMachine(events, compared),
     roofline,
+    expected: events.find((event) => event.type === 'plan')?.expected ?? null,
   };
 }
 
