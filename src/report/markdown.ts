@@ -24,7 +24,7 @@ export function renderMarkdown(
     results(view),
     pairs(view),
     latency(latencyRows(view.record, samples, acceptedBlocks)),
-    machine(machineView(view.record)),
+    machineSection(machineView(view.record)),
     shipping(shippingView(view)),
     certificate(view),
     gates(view),
@@ -135,7 +135,7 @@ function latency(rows: readonly LatencyRow[]): string {
   return section('Latency, two views', LATENCY_CAPTION, [line(head), line(alignment), ...body].join('\n'));
 }
 
-function machine(view: MachineView | null): string {
+function machineSection(view: MachineView | null): string {
   if (view === null) return '';
   const alignment = ROOFLINE_HEAD.map((_, index) => (index < 2 ? ':--' : '--:'));
   const rows = view.rows.map((cells) => line(cells.map(md)));

@@ -202,11 +202,11 @@ function machine(page: Page): string[] {
     header: [title],
     align: index < 2 ? 'left' : 'right',
   }));
-  const table = shown.rows.length === 0 ? [] : layTable(columns, shown.rows).lines;
+  const limits = shown.rows.length === 0 ? [] : layTable(columns, shown.rows).lines;
   return [
     heading(page, 'The machine'),
     ...shown.lines.flatMap((line) => wrap(line, width, HANGING)),
-    ...table.map((line, index) => (index === 0 ? colors.dim(line) : line)),
+    ...limits.map((line, index) => (index === 0 ? colors.dim(line) : line)),
     ...(shown.caption === '' ? [] : wrap(`${shown.caption}.`, width, HANGING).map((line) => colors.dim(line))),
     ...shown.notes.flatMap((note) => wrap(note, width, ITEM)),
   ];
