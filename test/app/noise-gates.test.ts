@@ -232,6 +232,7 @@ describe('faster than the machine allows: the comparison is void', () => {
     const engines = ENGINES.map(({ id }) => ({ id, decodeMsPerToken: 2 }));
     const { record } = await simulate({ engines, plan: PLAN, lookAt: () => ({}), traffic });
     expect(record.roofline?.rows[0]?.decodeShare).toBeCloseTo(2.5, 1);
+    expect(record.roofline?.notes.join(' ')).toContain('Part of these bytes can come from the cache of 33.6 MB');
     expect(record.verdict.state).not.toBe('void');
   });
 

@@ -14,6 +14,8 @@ const EQUAL_TIME_RATIO = 1.15;
 /** Of both prompts: below it, start-up hides the difference. */
 const PROMPT_TOKENS_MIN = 256;
 const FLOPS_PER_PARAMETER = 2;
+/** Weights that fit into the cache are not read from memory. */
+export const CACHE_FACTOR = 4;
 
 export interface NotesInput {
   readonly manifest: Manifest;
@@ -23,7 +25,7 @@ export interface NotesInput {
 }
 
 export function explainRoofline(input: NotesInput): string[] {
-  return [...scaling(input), ...fixedCosts(input), ...equalTimes(input)].slice(0, 50);
+  return [...scaling(input), ...cached(input), ...fixedCosts(input), ...equalTimes(input)].slice(0, 50);
 }
 
 /** Why prefill falls with the size of a model while decode follows its bytes. */
@@ -34,6 +36,16 @@ function scaling({ manifest, rows }: NotesInput): string[] {
   return [
     `A prompt token of this model costs ${amount(FLOPS_PER_PARAMETER * parameters)}FLOP and a generated one reads ${amount(row.bytesPerToken)}B: ` +
       'prefill is bound by arithmetic and falls with the number of parameters, in whatever format; decode is bound by memory and follows the bytes, so that fewer bits per weight help it most.',
+  ];
+}
+
+/** A limit of memory is none for what does not come from memory. */
+function cached({ manifest, rows }: NotesInput): string[] {
+  const { cacheBytes } = manifest.machine;
+  const largest = Math.max(...rows.map(({ bytesPerToken }) => bytesPerToken));
+  if (cacheBytes === undefined || cacheBytes === null || largest > CACHE_FACTOR * cacheBytes) return [];
+  return [
+    `Part of these bytes can come from the cache of ${amount(cacheBytes)}B: an engine may pass 100% of the limit, and only a model of more than ${amount(CACHE_FACTOR * cacheBytes)}B is held against it.`,
   ];
 }
 
@@ -49,7 +61,7 @@ function fixedCosts({ rows }: NotesInput): string[] {
     const readMs = 1_000 / worst.decodeLimit;
     return [
       `${engine} needs ${tokenMs.toFixed(1)} ms per token, of which reading takes at least ${readMs.toFixed(1)} ms (${formatPercent(worst.decodeShare ?? 0)} of the limit): ` +
-        'the rest are costs per token that do not shrink with the model, such as arithmetic, starting threads and waiting for them, and sampling. A model of half the bytes would not be twice as fast here.',
+        'the rest is arithmetic, and costs that do not shrink with the model: starting threads and waiting for them, sampling, bookkeeping. A model of half the bytes would be less than twice as fast here.',
     ];
   });
 }

@@ -7,14 +7,12 @@ import { geometricMean } from '../stats/describe.ts';
 import { modelOf } from '../verdict/arithmetic.ts';
 import { readingsOf } from '../validity/machine-checks.ts';
 import type { Collected } from './collect.ts';
-import { explainRoofline } from './roofline-notes.ts';
+import { CACHE_FACTOR, explainRoofline } from './roofline-notes.ts';
 import { promptValues } from './values.ts';
 import type { PromptMetric } from './values.ts';
 
 /** Nobody reads more than all of the bandwidth; the rest is the error of both measurements. */
 const DECODE_SHARE_MAX = 1.15;
-/** Weights that fit into the cache are not read from memory. */
-const CACHE_FACTOR = 4;
 /** WebAssembly reaches a third of AVX-512, and int8 matrix units do some ten times that: for gross errors only. */
 const PREFILL_SHARE_MAX = 50;
 /** A multiplication and an addition. */

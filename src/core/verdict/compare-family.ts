@@ -210,7 +210,7 @@ function underLoad(
     logMargin: Math.log(margin),
   });
   if (survives) return { verdict: found.verdict, reasons: follows };
-  const busy = `the machine was ${formatPercent(Math.expm1(excess ?? 0))} slower than at its quietest, and engines may react differently to that: without it the result may be another`;
+  const busy = `the machine was ${formatPercent(Math.expm1(excess ?? 0))} slower than at its quietest, and engines may react differently to that: at rest the result may be another`;
   return { verdict: 'LOAD_DEPENDENT', reasons: [busy, ...follows] };
 }
 

@@ -76,6 +76,11 @@ describe('what is explained', () => {
     expect(notes(record())).not.toContain('takes as long');
   });
 
+  test('weights that may lie in the cache: the limit is none', () => {
+    // 400 MB against a cache of 32 MiB, as in these records, come from memory.
+    expect(notes(record())).not.toContain('from the cache of');
+  });
+
   test('fixed costs per token are named only where most of the time is not reading', () => {
     expect(notes(record())).not.toContain('do not shrink');
   });
