@@ -4,11 +4,15 @@
  * optional stopping false FASTER <= 2% and false "different" <= 5%; a 5% effect found as different in >= 90% of runs of
  * 10 blocks where it is quiet, skewed or drifting.
  */
+import { LOAD_REGIMES, loadedRun } from './statistics/load.ts';
+import type { LoadedRun } from './statistics/load.ts';
 import { NAIVE, pairedHolds } from './statistics/naive.ts';
 import { REGIMES } from './statistics/regimes.ts';
 import { measure, regimeOf, simulate } from './statistics/simulate.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 4_000);
+/** A run with its canary takes ten times as long to simulate. */
+const LOAD_RUNS = Math.min(RUNS, 1_000);
 const BLOCKS = [5, 6, 8, 10, 12, 15];
 const RUN_BLOCKS = 12;
 const POWER_BLOCKS = 10;
@@ -34,6 +38,40 @@ export async function statistics(): Promise<void> {
     '\ncoverage: worst of n = 5, 6, 8, 10, 12, 15 blocks, paired 95% interval. k: engines; whole runs of 12 blocks with',
   );
   console.log('their looks. finds 5%: a true 5% called different with 10 blocks. Right of it: wrong, with 12 blocks.');
+  underLoad();
+}
+
+/** Engines that are equal on a quiet machine and feel its load differently; whole runs with their canary. */
+function underLoad(): void {
+  console.log('\nUnder load. Two engines, equal on a quiet machine, that feel the load 1:1, 1:1.5 and 1:2; 12 blocks.');
+  console.log(
+    'raw: as measured. Then with the canary: reruns, NOISY, and LOAD-DEPENDENT. finds 30%: a true 30% called FASTER.\n',
+  );
+  console.log(row(['load', 'feel', 'raw FASTER', 'raw wrong', 'FASTER', 'wrong', 'NOISY', 'LOAD-DEP.', 'finds 30%']));
+  for (const name of Object.keys(LOAD_REGIMES)) for (const b of [1, 1.5, 2]) console.log(row(loadCells(name, b)));
+}
+
+function loadCells(name: string, b: number): string[] {
+  const run = (seed: number, effect = 0): LoadedRun =>
+    loadedRun(name, { a: 1, b }, { blocks: RUN_BLOCKS, seed, effect });
+  const equal = Array.from({ length: LOAD_RUNS }, (_, seed) => run(seed));
+  const counted = (holds: (found: LoadedRun) => boolean): string => percent(equal.filter(holds).length / LOAD_RUNS);
+  const isWrong = (verdict: string): boolean => verdict === 'FASTER' || verdict === 'SLIGHTLY_FASTER';
+  const found = share(LOAD_RUNS, (seed) => {
+    const { verdict, faster } = run(seed, Math.log(1.3));
+    return verdict === 'FASTER' && faster === 'a';
+  });
+  return [
+    name,
+    `1:${b}`,
+    counted(({ raw }) => raw === 'FASTER'),
+    counted(({ raw }) => isWrong(raw)),
+    counted(({ verdict }) => verdict === 'FASTER'),
+    counted(({ verdict }) => isWrong(verdict)),
+    counted(({ verdict }) => verdict === 'NOISY'),
+    counted(({ verdict }) => verdict === 'LOAD_DEPENDENT'),
+    percent(found),
+  ];
 }
 
 function protocolCells(name: string): string[] {
@@ -85,5 +123,5 @@ function percent(value: number): string {
 }
 
 function row(cells: readonly string[]): string {
-  return cells.map((cell, index) => (index === 0 ? cell.padEnd(11) : cell.padStart(11))).join('');
+  return cells.map((cell, index) => (index === 0 ? cell.padEnd(13) : cell.padStart(11))).join('');
 }

@@ -1,17 +1,19 @@
 /**
- * Writes what is derived from the code: the JSON schemas in schema/ and docs/CLI.md. Run it after a change of a schema,
- * a command or an exit code; test/docs.test.ts fails while the committed files are stale.
+ * Writes what is derived from the code: the JSON schemas in schema/, docs/CLI.md and the canary's binary. Run it after a
+ * change of a schema, a command, an exit code or the canary; test/docs.test.ts fails while the committed files are stale.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Argument, Command, Option } from 'commander';
+import wabt from 'wabt';
 import { z } from 'zod';
 import { planFileSchema } from '../src/app/plan.ts';
 import { buildProgram } from '../src/cli/program.ts';
 import { eventSchema, manifestSchema, recordSchema, SCHEMA_VERSION } from '../src/core/record.ts';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const compiler = await wabt();
 
 /** Text by path from the repository's root. The same code gives the same bytes. */
 export function generatedFiles(): ReadonlyMap<string, string> {
@@ -21,7 +23,26 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ['schema/event.schema.json', jsonSchema(eventSchema, `One line of samples.jsonl, version ${SCHEMA_VERSION}`)],
     ['schema/record.schema.json', jsonSchema(recordSchema, `record.json of a run, version ${SCHEMA_VERSION}`)],
     ['docs/CLI.md', commandLineReference()],
+    ['src/platform/canary/canary-wasm.ts', canaryModule()],
   ]);
+}
+
+/** The canary is read as text, reviewed as text, and shipped as the bytes that this makes of it. */
+function canaryModule(): string {
+  const features = { simd: true, threads: true, bulk_memory: true };
+  const source = readFileSync(join(ROOT, 'src', 'platform', 'canary', 'canary.wat'), 'utf8');
+  const module = compiler.parseWat('canary.wat', source, features);
+  const { buffer } = module.toBinary({});
+  module.destroy();
+  const lines =
+    Buffer.from(buffer)
+      .toString('base64')
+      .match(/.{1,100}/g) ?? [];
+  return [
+    '/** Made by `npm run generate` from canary.wat. Do not edit. */',
+    `export const CANARY_WASM =\n  ${lines.map((line) => `'${line}'`).join(' +\n  ')};`,
+    '',
+  ].join('\n');
 }
 
 function jsonSchema(schema: z.ZodType, title: string, extraProperties: object = {}): string {

@@ -12,6 +12,8 @@ import type { Interference, Memory } from '../core/record.ts';
 import { monotonicMs } from '../platform/clock.ts';
 import { interference, readCpuSnapshot } from '../platform/cpu/interference.ts';
 import type { CpuSnapshot } from '../platform/cpu/interference.ts';
+import { openMachineWatch } from '../platform/canary/machine-watch.ts';
+import type { MachineWatch, WatchAsk } from '../platform/canary/machine-watch.ts';
 import { warmPageCache } from '../platform/files/warm-page-cache.ts';
 import { readTreeMemory } from '../platform/memory/tree-memory.ts';
 import { freePort } from '../platform/network/free-port.ts';
@@ -49,6 +51,8 @@ export interface Machinery {
   memory(pid: number | null): Promise<Memory>;
   cpu(pid: number | null): Promise<CpuSnapshot>;
   interference(before: CpuSnapshot, after: CpuSnapshot): Interference;
+  /** For looks at the machine between processes; to be closed. */
+  openWatch(ask: WatchAsk): Promise<MachineWatch>;
 }
 
 const UNKNOWN_MEMORY: Memory = { peakBytes: null, anonymousBytes: null, fileBackedBytes: null };
@@ -62,6 +66,7 @@ export const realMachinery: Machinery = {
   memory: async (pid) => (pid === null ? UNKNOWN_MEMORY : readTreeMemory(pid)),
   cpu: readCpuSnapshot,
   interference,
+  openWatch: openMachineWatch,
 };
 
 async function startEngine(

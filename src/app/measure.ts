@@ -1,10 +1,14 @@
 /** Runs a plan to its end: checks the engines, plans what fits, and carries out the protocol's steps one by one. */
 import { assert, AssertionFailure } from '../core/assert.ts';
 import { messageOf } from '../core/errors.ts';
-import type { Generation } from '../core/engine.ts';
+import type { Device, Generation } from '../core/engine.ts';
 import { elapsedOf } from '../core/derive/derive-record.ts';
 import { isResolved } from '../core/derive/is-resolved.ts';
+import { lookMs, planCanary } from '../core/protocol/canary-plan.ts';
+import type { CanaryCost } from '../core/protocol/canary-plan.ts';
 import { nextAction } from '../core/protocol/next-action.ts';
+import { expectedDetectable } from '../core/stats/detectable.ts';
+import { ALPHA, withAlphas } from '../core/verdict/looks.ts';
 import { planRun } from '../core/protocol/plan-run.ts';
 import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/plan-types.ts';
 import { progressFromEvents } from '../core/protocol/progress.ts';
@@ -20,7 +24,8 @@ import { checkEngine } from './check-engine.ts';
 import { takesText } from './machinery.ts';
 import type { Machinery, PreparedEngine } from './machinery.ts';
 import type { Ui } from './ui.ts';
-import { describeEvent, minutes } from './wording.ts';
+import { Watcher } from './watcher.ts';
+import { describeEvent, describeExpected, minutes } from './wording.ts';
 
 export interface MeasureAsk {
   readonly log: RunLog;
@@ -36,6 +41,9 @@ export interface MeasureAsk {
   readonly ui: Ui;
 }
 
+/** A load on the CPU says nothing about these; a device that is not told may be the CPU. */
+const GPU_DEVICES: readonly Device[] = ['metal', 'cuda', 'vulkan', 'rocm'];
+
 type EndState = 'complete' | 'interrupted';
 
 /** Measures until the plan is done, the budget ends or the user stops it; the log then ends with an `end` event. */
@@ -49,12 +57,21 @@ class Measurement {
   private readonly startedMs: number;
   private readonly deadlineMs: number;
   private readonly failedGates: Set<string>;
+  private readonly watcher: Watcher;
 
   constructor(ask: MeasureAsk) {
     this.ask = ask;
     this.earlierMs = elapsedOf(ask.log.events);
     this.startedMs = ask.machinery.nowMs();
     this.deadlineMs = this.startedMs + ask.budgetMs - this.earlierMs;
+    const { machinery, log } = ask;
+    this.watcher = new Watcher({
+      machinery,
+      manifest: log.manifest,
+      events: log.events,
+      elapsedMs: () => this.elapsedMs(),
+      append: (event) => this.append(event),
+    });
     this.failedGates = new Set(
       ask.log.events.flatMap((event) =>
         event.type === 'gate' && event.outcome === 'failed' ? [`${event.engine}/${event.gate}`] : [],
@@ -68,7 +85,8 @@ class Measurement {
     await this.append({ type: 'session', at: new Date().toISOString(), resumed });
     try {
       const pilots = await this.checkEngines();
-      const plan = await this.plan(pilots);
+      const { plan, canary } = await this.plan(pilots);
+      if (plan.blocks > 0) await this.watcher.begin(canary);
       const reason = await this.carryOut(plan);
       await this.append({ type: 'end', state: 'complete', reason, elapsedMs: this.elapsedMs() });
       return 'complete';
@@ -90,6 +108,7 @@ class Measurement {
       });
       return 'interrupted';
     } finally {
+      await this.watcher.close();
       ui.done();
     }
   }
@@ -149,30 +168,63 @@ class Measurement {
     }
   }
 
-  private async plan(engines: readonly PlannedEngine[]): Promise<RunPlan> {
+  private async plan(engines: readonly PlannedEngine[]): Promise<{ plan: RunPlan; canary: CanaryCost }> {
     const { log, ui } = this.ask;
     const { plan } = log.manifest;
     const registered = log.events.find((event) => event.type === 'plan');
     // A resumed run keeps its plan: other work in its second half could not be compared with its first.
     const remainingMs = registered?.remainingMs ?? this.leftMs();
-    const made = planRun({
-      engines,
-      prompts: plan.prompts,
-      generateTokens: plan.generateTokens,
-      iterations: plan.iterations,
-      maxBlocks: plan.blocks,
-      remainingMs,
-    });
+    const { prompts, generateTokens, iterations, blocks: maxBlocks } = plan;
+    const planWith = (lookCostMs: number): RunPlan =>
+      planRun({
+        engines: engines.map(({ pilot, ...engine }) => ({
+          ...engine,
+          pilot: { ...pilot, startMs: pilot.startMs + lookCostMs },
+        })),
+        prompts,
+        generateTokens,
+        iterations,
+        maxBlocks,
+        remainingMs,
+      });
+    const canary = this.canaryFor(planWith(0));
+    const made = planWith(lookMs(canary, engines.length));
     if (registered === undefined) {
       const { blocks, looks, estimateMsTotal } = made;
-      await this.append({ type: 'plan', blocks, looks: [...looks], remainingMs, estimateMs: estimateMsTotal });
+      const expected = expectedDetectable({
+        count: blocks,
+        alpha: withAlphas(looks).at(-1)?.alpha ?? ALPHA,
+        engineCount: made.engines.filter(({ referenceBackend }) => referenceBackend === null).length,
+        margin: plan.margin,
+      });
+      await this.append({
+        type: 'plan',
+        blocks,
+        looks: [...looks],
+        remainingMs,
+        estimateMs: estimateMsTotal,
+        ...(expected === null ? {} : { expected }),
+      });
       for (const missing of made.notMeasured) await this.append({ type: 'not-measured', ...missing });
       for (const note of made.notes) ui.line(`  ${note}`);
       ui.line(
         `Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`,
       );
+      if (expected !== null) ui.line(describeExpected(expected));
     }
-    return made;
+    return { plan: made, canary };
+  }
+
+  /** By predicted costs alone, so that a resumed run plans the same. */
+  private canaryFor({ engines, estimateMsPerBlock, estimateMsTotal }: RunPlan): CanaryCost {
+    const onCpu = engines.filter(({ engine }) =>
+      this.ask.engines.some(({ engine: { id }, found }) => id === engine && !GPU_DEVICES.includes(found.device)),
+    );
+    return planCanary({
+      cellMs: estimateMsPerBlock / Math.max(1, engines.length),
+      cellsPerBlock: onCpu.length,
+      runMs: estimateMsTotal,
+    });
   }
 
   private async carryOut(plan: RunPlan): Promise<string> {
@@ -192,9 +244,19 @@ class Measurement {
         return { ...progress, cells: [...progress.cells, await this.cell(action, plan)] };
       case 'close-block': {
         const { block, attempt } = action;
-        const reasons = isBlockNoisy(this.interferenceOf(block, attempt));
+        const { disturbances, sustained, busiest } = await this.watcher.closeBlock();
+        const seen = isBlockNoisy(this.interferenceOf(block, attempt));
+        const reasons = [...seen, ...disturbances.map(({ reason }) => reason)].slice(0, 50);
         const state = reasons.length > 0 ? ('rejected' as const) : ('accepted' as const);
-        await this.append({ type: 'block-end', block, attempt, state, reasons });
+        await this.append({
+          type: 'block-end',
+          block,
+          attempt,
+          state,
+          reasons,
+          ...(state === 'accepted' && sustained !== null ? { sustained } : {}),
+          ...(state === 'rejected' && busiest.length > 0 ? { busiest } : {}),
+        });
         return { ...progress, blocks: [...progress.blocks, { block, attempt, state, reasons }] };
       }
       case 'look': {
@@ -247,6 +309,7 @@ class Measurement {
     if (outcome.state === 'failed')
       await this.warn('cell-failed', engine, `block ${block + 1}: ${messageOf(outcome.error)}`, hintOf(outcome.error));
     if (outcome.state === 'cut' && outcome.reason === 'interrupted') signal.throwIfAborted();
+    if (outcome.state !== 'cut') await this.watcher.afterCell();
     return { engine, block, attempt, state: outcome.state, durationMs: machinery.nowMs() - startedMs };
   }
 

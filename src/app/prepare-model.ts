@@ -81,6 +81,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     addBos: gguf.addBos,
     ...(resolved.pinned === undefined ? {} : { source: resolved.pinned }),
     ...(gguf.twinOf === null ? {} : { twinOf: gguf.twinOf }),
+    traffic: gguf.traffic,
   };
   const slowKernels =
     gguf.quantisation === 'Q4_1' && process.arch === 'x64'

@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'port-taken'
   | 'record-invalid'
   | 'record-write-failed'
+  | 'canary-failed'
   | 'interrupted'
   | 'nothing-to-compare';
 

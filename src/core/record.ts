@@ -6,6 +6,16 @@
  */
 import { z } from 'zod';
 import { ladderSchema } from './ladder-schema.ts';
+import { machineSchema } from './machine-schema.ts';
+import {
+  canaryPlanEventSchema,
+  expectedSchema,
+  interferenceSchema,
+  machineCheckEventSchema,
+  machineStateSchema,
+  memorySchema,
+} from './machine-check-schema.ts';
+import { modelTrafficSchema, rooflineSchema } from './roofline-schema.ts';
 import { shippingSchema } from './shipping-schema.ts';
 
 export const SCHEMA_VERSION = 1;
@@ -113,19 +123,8 @@ export const modelFactsSchema = z.object({
   addBos: z.boolean(),
   /** Whose shape the weights have, when they are random numbers: a twin's speed is meant, its output means nothing. */
   twinOf: SHORT_TEXT.optional(),
-});
-
-export const machineSchema = z.object({
-  os: SHORT_TEXT,
-  kernel: SHORT_TEXT,
-  cpu: SHORT_TEXT,
-  physicalCores: z.int().positive(),
-  logicalCores: z.int().positive(),
-  memoryBytes: COUNT,
-  hypervisor: SHORT_TEXT.nullable(),
-  governor: SHORT_TEXT.nullable(),
-  power: z.enum(['ac', 'battery', 'unknown']),
-  node: SHORT_TEXT,
+  /** What one token reads and computes; absent in older records. */
+  traffic: modelTrafficSchema.optional(),
 });
 
 export const manifestSchema = z.object({
@@ -139,20 +138,6 @@ export const manifestSchema = z.object({
   /** One entry per format that the engines needed; the first is the original. */
   models: z.array(modelFactsSchema).min(1).max(20),
   engines: z.array(engineFactsSchema).min(1).max(20),
-});
-
-/** Memory of the engine's whole process tree, read from outside. Null where the OS does not tell. */
-export const memorySchema = z.object({
-  peakBytes: COUNT.nullable(),
-  anonymousBytes: COUNT.nullable(),
-  fileBackedBytes: COUNT.nullable(),
-});
-
-/** What the machine did beside the engine while a cell ran, as shares of all cores (0..1). Null: the OS does not tell. */
-export const interferenceSchema = z.object({
-  foreignCpuShare: z.number().nullable(),
-  stealShare: z.number().nullable(),
-  ownCpuShare: z.number().nullable(),
 });
 
 const WHERE = {
@@ -197,6 +182,7 @@ export const gateNames = [
   'wrong-model',
   'context-per-slot',
   'settings',
+  'roofline',
 ] as const;
 
 export const gateEventSchema = z.object({
@@ -226,7 +212,10 @@ export const eventSchema = z.discriminatedUnion('type', [
     looks: z.array(z.int().positive()).max(10),
     remainingMs: MS,
     estimateMs: MS,
+    expected: expectedSchema.optional(),
   }),
+  canaryPlanEventSchema,
+  machineCheckEventSchema,
   z.object({ type: z.literal('cell-start'), ...WHERE, elapsedMs: MS }),
   z.object({ type: z.literal('load'), ...WHERE, loadMs: MS, engineLoadMs: MS.nullable() }),
   sampleSchema,
@@ -245,6 +234,13 @@ export const eventSchema = z.discriminatedUnion('type', [
     attempt: z.int().nonnegative(),
     state: z.enum(['accepted', 'rejected']),
     reasons: z.array(SHORT_TEXT).max(50),
+    /** It counts although the machine has slowed down: to a speed that it keeps. */
+    sustained: SHORT_TEXT.optional(),
+    /** Other programs at work, of a rejected block: what to close. Shares of one core. */
+    busiest: z
+      .array(z.object({ name: ID, coreShare: z.number().nonnegative() }))
+      .max(3)
+      .optional(),
   }),
   z.object({ type: z.literal('not-measured'), engine: ID, prompt: ID, reason: SHORT_TEXT, estimateMs: MS.nullable() }),
   z.object({
@@ -289,6 +285,7 @@ export const verdicts = [
   'EQUIVALENT',
   'INCONCLUSIVE',
   'NOISY',
+  'LOAD_DEPENDENT',
   'VOID',
   'NOT_COMPARED',
 ] as const;
@@ -319,7 +316,16 @@ export const comparisonSchema = z.object({
 
 export const verdictSchema = z.object({
   /** Primary endpoint: request time over the prompts that all ranked engines completed, equal weights. */
-  state: z.enum(['winner', 'tie', 'inconclusive', 'noisy', 'void', 'single-engine', 'nothing-measured']),
+  state: z.enum([
+    'winner',
+    'tie',
+    'inconclusive',
+    'noisy',
+    'load-dependent',
+    'void',
+    'single-engine',
+    'nothing-measured',
+  ]),
   /** One sentence, the first thing that every report prints. */
   headline: SHORT_TEXT,
   /** Why the winner won, in one sentence, from facts that differ; null when nothing is known. */
@@ -369,6 +375,10 @@ export const recordSchema = z.object({
   /** From the `plan` event: counts of blocks at which the result may be tested, registered before the first block. */
   looks: z.array(z.int().positive()).max(10),
   ladder: ladderSchema.nullable().default(null),
+  /** What was seen of the machine; null or absent where nothing looked at it (records before the canary). */
+  machineState: machineStateSchema.nullable().optional(),
+  roofline: rooflineSchema.nullable().optional(),
+  expected: expectedSchema.nullable().optional(),
 });
 
 export type Plan = z.infer<typeof planSchema>;

@@ -1,5 +1,6 @@
 /** The raw measurements as a spreadsheet: one row per measured sample, rejected blocks included and flagged. */
 import type { EngineFacts, ModelFacts, RunRecord, Sample, Summary } from '../core/record.ts';
+import type { RooflineRow } from '../core/roofline-schema.ts';
 import { modelOf } from '../core/verdict/arithmetic.ts';
 
 export interface CsvOptions {
@@ -58,6 +59,10 @@ const columns: readonly (readonly [name: string, value: (line: Line) => Value])[
   ['cpu', ({ record }) => record.manifest.machine.cpu],
   ['os', ({ record }) => record.manifest.machine.os],
   ['started_at', ({ record }) => record.manifest.startedAt],
+  ['memory_bandwidth_bytes_per_s', ({ record }) => record.roofline?.readBytesPerS ?? null],
+  ['bytes_per_token', (line) => limitOf(line)?.bytesPerToken ?? null],
+  ['decode_limit_tokens_per_s', (line) => limitOf(line)?.decodeLimit ?? null],
+  ['decode_limit_share_mean', (line) => limitOf(line)?.decodeShare ?? null],
   // Empty for real weights.
   ['twin_of', ({ model }) => model?.twinOf ?? null],
 ];
@@ -80,6 +85,10 @@ function toLine(record: RunRecord, sample: Sample, { acceptedBlocks }: CsvOption
     model: engine === undefined ? undefined : (modelOf(engine, record.manifest.models) ?? undefined),
     accepted: acceptedBlocks === undefined ? null : acceptedBlocks.has(`${sample.block}/${sample.attempt}`),
   };
+}
+
+function limitOf({ record, sample }: Line): RooflineRow | undefined {
+  return record.roofline?.rows.find(({ engine, prompt }) => engine === sample.engine && prompt === sample.prompt);
 }
 
 function prefillRate({ promptTokens, cachedTokens, ttftMs }: Sample): number | null {

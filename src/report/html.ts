@@ -4,12 +4,14 @@ import { shippingView } from './facts.ts';
 import type { ReportOptions } from './formats.ts';
 import { certificate, definitions, environment, gates, latency, method, settings } from './html/evidence.ts';
 import { ladder } from './html/ladder.ts';
+import { machine } from './html/machine.ts';
 import { html, trusted } from './html/markup.ts';
 import { charts, notMeasured, pairs, results, verdict, warnings } from './html/results.ts';
 import { shipping } from './html/shipping.ts';
 import { STYLES } from './html/styles.ts';
 import { ladderView } from './ladder.ts';
 import { latencyRows } from './latency.ts';
+import { machineView } from './machine.ts';
 import { buildView } from './view.ts';
 
 /** Nothing may be loaded and nothing may run, even if something got past the escaping. */
@@ -35,7 +37,7 @@ export function renderHtml(
 </head>
 <body>
 <main>
-${verdict(view)}${ladder(ladderView(view))}${charts(view)}${results(view)}${pairs(view)}${latency(latencyRows(view.record, samples, acceptedBlocks))}${shipping(shippingView(view))}${warnings(view)}${notMeasured(view)}${certificate(view)}${gates(view)}${settings(view)}${method(view)}${definitions()}${environment(view)}</main>
+${verdict(view)}${ladder(ladderView(view))}${charts(view)}${results(view)}${pairs(view)}${latency(latencyRows(view.record, samples, acceptedBlocks))}${machine(machineView(view.record))}${shipping(shippingView(view))}${warnings(view)}${notMeasured(view)}${certificate(view)}${gates(view)}${settings(view)}${method(view)}${definitions()}${environment(view)}</main>
 <footer class="quiet"><p>Made by runoff ${manifest.runoffVersion} from run ${manifest.runId}. This file loads nothing and runs nothing.</p></footer>
 </body>
 </html>

@@ -5,6 +5,8 @@ import type { ShippingView } from './facts.ts';
 import type { ReportOptions } from './formats.ts';
 import type { LadderCell } from './ladder-words.ts';
 import { ladderView } from './ladder.ts';
+import { machineView, ROOFLINE_HEAD } from './machine.ts';
+import type { MachineView } from './machine.ts';
 import type { LadderView } from './ladder.ts';
 import { LATENCY_CAPTION, LATENCY_HEAD, latencyRows } from './latency.ts';
 import type { LatencyRow } from './latency.ts';
@@ -22,6 +24,7 @@ export function renderMarkdown(
     results(view),
     pairs(view),
     latency(latencyRows(view.record, samples, acceptedBlocks)),
+    machineSection(machineView(view.record)),
     shipping(shippingView(view)),
     certificate(view),
     gates(view),
@@ -130,6 +133,19 @@ function latency(rows: readonly LatencyRow[]): string {
   const body = rows.map(({ engine, prompt, cells }) => line([md(engine), md(prompt), ...cells]));
   const alignment = head.map((_, index) => (index < 2 ? ':--' : '--:'));
   return section('Latency, two views', LATENCY_CAPTION, [line(head), line(alignment), ...body].join('\n'));
+}
+
+function machineSection(view: MachineView | null): string {
+  if (view === null) return '';
+  const alignment = ROOFLINE_HEAD.map((_, index) => (index < 2 ? ':--' : '--:'));
+  const rows = view.rows.map((cells) => line(cells.map(md)));
+  return section(
+    'The machine',
+    list(view.lines.map(md)),
+    rows.length === 0 ? '' : [line(ROOFLINE_HEAD), line(alignment), ...rows].join('\n'),
+    view.caption === '' ? '' : md(`${view.caption}.`),
+    list(view.notes.map(md)),
+  );
 }
 
 function shipping(view: ShippingView | null): string {

@@ -4,6 +4,7 @@ import type { RunRecord } from '../core/record.ts';
 import { shippingLine } from './facts.ts';
 import { layLadder } from './ladder-terminal.ts';
 import { ladderView } from './ladder.ts';
+import { machineView, ROOFLINE_HEAD } from './machine.ts';
 import type { Tone } from './words.ts';
 import { type Column, layTable, truncate, widthOf, wrap } from './text-table.ts';
 import {
@@ -50,6 +51,7 @@ export function renderTerminal(record: RunRecord, options: TerminalOptions): str
     ladder(page),
     results(page),
     pairs(page),
+    machine(page),
     certificate(page),
     gates(page),
     warnings(page),
@@ -189,6 +191,24 @@ function pairLines(pair: PairView, { colors, width }: Page): string[] {
   return [
     ...wrap(pair.sentence, width, ITEM).map((line) => paint(line)),
     ...pair.reasons.flatMap((reason) => wrap(reason, width, INSIDE)),
+  ];
+}
+
+function machine(page: Page): string[] {
+  const { colors, width } = page;
+  const shown = machineView(page.view.record);
+  if (shown === null) return [];
+  const columns = ROOFLINE_HEAD.map((title, index): Column => ({
+    header: [title],
+    align: index < 2 ? 'left' : 'right',
+  }));
+  const limits = shown.rows.length === 0 ? [] : layTable(columns, shown.rows).lines;
+  return [
+    heading(page, 'The machine'),
+    ...shown.lines.flatMap((line) => wrap(line, width, HANGING)),
+    ...limits.map((line, index) => (index === 0 ? colors.dim(line) : line)),
+    ...(shown.caption === '' ? [] : wrap(`${shown.caption}.`, width, HANGING).map((line) => colors.dim(line))),
+    ...shown.notes.flatMap((note) => wrap(note, width, ITEM)),
   ];
 }
 

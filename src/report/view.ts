@@ -111,7 +111,10 @@ export function buildView(untrusted: RunRecord): ReportView {
     primaryLabel: promptLabel(record, primary),
     primaryPairs,
     otherPairs: pairs.filter((pair) => !isPrimary(pair)),
-    detectable: detectable(primaryPairs.map((pair) => pair.comparison)),
+    detectable: detectable(
+      primaryPairs.map((pair) => pair.comparison),
+      record.expected ?? null,
+    ),
     certificate: certificateLines(record.certificate),
     gatesFailed: record.gates.filter((gate) => gate.outcome === 'failed'),
     gatesUnknown: record.gates.filter((gate) => gate.outcome === 'unknown'),
@@ -233,8 +236,8 @@ function groupNotes(record: RunRecord, engines: readonly EngineResult[], pairs: 
       `Group: engines that share a letter are equivalent, inside the ${excess(record.manifest.plan.margin)} margin.`,
     );
   }
-  const open = pairs.filter(
-    ({ comparison }) => comparison.verdict === 'INCONCLUSIVE' || comparison.verdict === 'NOISY',
+  const open = pairs.filter(({ comparison }) =>
+    ['INCONCLUSIVE', 'NOISY', 'LOAD_DEPENDENT'].includes(comparison.verdict),
   );
   if (open.length > 0) notes.push(`Unknown: ${open.map(({ pair }) => `${pair.first} and ${pair.second}`).join('; ')}.`);
   return notes;
@@ -263,7 +266,10 @@ function pairView(record: RunRecord, comparison: Comparison): PairView {
 }
 
 /** The pair that is hardest to tell apart sets what the run could see. */
-function detectable(comparisons: readonly Comparison[]): string | null {
+function detectable(
+  comparisons: readonly Comparison[],
+  expected: NonNullable<RunRecord['expected']> | null,
+): string | null {
   const worst = (values: (number | null)[]): number | null => {
     const known = values.filter((value) => value !== null);
     return known.length === 0 ? null : Math.max(...known);
@@ -276,7 +282,11 @@ function detectable(comparisons: readonly Comparison[]): string | null {
     faster === null ? null : `FASTER at ${excess(faster)}`,
   ].filter((part) => part !== null);
   const blockCount = Math.max(...comparisons.map((comparison) => comparison.blockCount));
-  return `Smallest detectable effect (80% power, ${count(blockCount, 'block')}): ${parts.join(', ')}.`;
+  const before =
+    expected === null
+      ? ''
+      : ` Expected before the run, with an assumed spread of ${100 * expected.deviation}%: ${excess(expected.different)} and ${excess(expected.faster)}.`;
+  return `Smallest detectable effect (80% power, ${count(blockCount, 'block')}): ${parts.join(', ')}.${before}`;
 }
 
 function gateCounts(record: RunRecord): string {

@@ -11,6 +11,7 @@ export const stateWords: Readonly<Record<Verdict['state'], { readonly word: stri
   tie: { word: 'EQUIVALENT', tone: 'neutral' },
   inconclusive: { word: 'INCONCLUSIVE', tone: 'caution' },
   noisy: { word: 'NOISY', tone: 'caution' },
+  'load-dependent': { word: 'LOAD-DEPENDENT', tone: 'caution' },
   void: { word: 'VOID', tone: 'bad' },
   'single-engine': { word: 'ONE ENGINE, NOTHING TO COMPARE', tone: 'neutral' },
   'nothing-measured': { word: 'NOTHING MEASURED', tone: 'bad' },
@@ -35,6 +36,8 @@ export function verdictPhrase(comparison: Pick<Comparison, 'verdict' | 'metric'>
       return 'INCONCLUSIVE: neither a difference nor equivalence is shown';
     case 'NOISY':
       return 'NOISY: the machine was too busy to tell';
+    case 'LOAD_DEPENDENT':
+      return 'LOAD-DEPENDENT: the machine was not quiet, and on a quiet one the result may be another';
     case 'VOID':
       return 'VOID: a validity gate failed';
     case 'NOT_COMPARED':
@@ -48,6 +51,7 @@ export const verdictTones: Readonly<Record<Comparison['verdict'], Tone>> = {
   EQUIVALENT: 'neutral',
   INCONCLUSIVE: 'caution',
   NOISY: 'caution',
+  LOAD_DEPENDENT: 'caution',
   VOID: 'bad',
   NOT_COMPARED: 'neutral',
 };
@@ -141,6 +145,7 @@ export const gateQuestions: Readonly<Record<GateName, string>> = {
   'wrong-model': 'Is the model that answers the one that was asked for?',
   'context-per-slot': 'Does one request get enough context?',
   settings: 'Do the settings in effect equal the settings asked for?',
+  roofline: 'Is it slower than the machine’s memory and arithmetic allow?',
 };
 
 const certificateStates: Readonly<Record<string, { readonly text: string; readonly tone: Tone }>> = {

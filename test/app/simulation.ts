@@ -8,8 +8,11 @@ import { AppError } from '../../src/core/errors.ts';
 import { createRandom, hashSeed, normal } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
 import { eventSchema, recordSchema } from '../../src/core/record.ts';
+import type { CanaryReading, Conditions, Pressure } from '../../src/core/machine-check-schema.ts';
 import type { EngineFacts, Interference, Manifest, Plan, RunEvent, RunRecord } from '../../src/core/record.ts';
+import type { ModelTraffic } from '../../src/core/roofline-schema.ts';
 import { buildPrompts } from '../../src/core/workload/build-prompts.ts';
+import type { MachineWatch, WatchAsk } from '../../src/platform/canary/machine-watch.ts';
 import type { RunLog } from '../../src/store/run-folder.ts';
 import { manifestOf, engineFacts, SETTINGS } from '../core/fixtures.ts';
 
@@ -59,6 +62,10 @@ export interface SimulationOptions {
   readonly slowFrom?: { readonly atMs: number; readonly factor: number };
   /** Interference of a cell; quiet without it. */
   readonly interferenceAt?: (cell: number) => Partial<Interference>;
+  /** Of the model: 5 GB a token make 4 tokens/s the most that 20 GB/s allow. */
+  readonly traffic?: ModelTraffic;
+  /** What the looks at the machine see, counted from 0; without it there is no canary and nothing is told. */
+  readonly lookAt?: (look: number) => SimulatedLook;
   /** The user presses Ctrl-C at the nth request (counted from 1). */
   readonly interruptAtRequest?: number;
   /** The disk is full from this event on. */
@@ -67,6 +74,15 @@ export interface SimulationOptions {
   readonly before?: readonly RunEvent[];
   /** Overrides plan.budgetMs, as --budget does when a run is resumed. */
   readonly budgetMs?: number;
+}
+
+export interface SimulatedLook {
+  /** Of the machine's full speed, which is 20 GB/s and 100 GFLOP/s; 1 without it. */
+  readonly speed?: number;
+  readonly conditions?: Partial<Conditions>;
+  readonly pressure?: Partial<Pressure>;
+  /** A program at work since the last look. */
+  readonly program?: string;
 }
 
 export interface Simulated {
@@ -122,12 +138,14 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
   return { events, manifest, record, state, error, endMs: machine.nowMs(), lines, orphans: machine.running };
 }
 
-function makeManifest({ engines, plan }: SimulationOptions): Manifest {
+function makeManifest({ engines, plan, traffic }: SimulationOptions): Manifest {
   const facts = engines.map(({ id, referenceBackend = null }): EngineFacts => engineFacts(id, { referenceBackend }));
   const manifest = manifestOf(facts);
   return {
     ...manifest,
     settings: { ...SETTINGS },
+    machine: { ...manifest.machine, cacheBytes: 32 * 2 ** 20 },
+    models: manifest.models.map((model) => (traffic === undefined ? model : { ...model, traffic })),
     plan: { ...manifest.plan, prompts: [{ name: 'standard', tokenCount: 512, source: 'study text' }], ...plan },
   };
 }
@@ -211,6 +229,29 @@ class SimulatedMachine implements Machinery {
     };
   }
 
+  async openWatch({ withCanary, threads }: WatchAsk): Promise<MachineWatch> {
+    const { lookAt } = this.options;
+    let looks = 0;
+    return {
+      canary: withCanary && lookAt !== undefined ? { threads, bufferBytes: 128 * 2 ** 20 } : null,
+      trouble: null,
+      best: null,
+      look: async (canaryMs) => {
+        const { speed = 1, conditions, pressure, program } = lookAt?.(looks++) ?? {};
+        const withReading = canaryMs !== null && lookAt !== undefined;
+        if (withReading) this.pass(2 * canaryMs);
+        return {
+          canary: withReading ? readingAt(speed, canaryMs) : null,
+          conditions: { throttleCount: null, limited: null, power: 'unknown', swapInPages: null, ...conditions },
+          pressure: withReading ? { cpu: 0, io: 0, memory: 0, ...pressure } : null,
+          busiest: program === undefined ? [] : [{ name: program, coreShare: 0.98 }],
+          costMs: withReading ? 2 * canaryMs : 0,
+        };
+      },
+      close: async () => {},
+    };
+  }
+
   interference = (): Interference => ({ ...QUIET, ...this.options.interferenceAt?.(this.cells++) });
 
   async start({ engine: { id } }: PreparedEngine, settings: EngineSettings, timeoutMs: number): Promise<RunningEngine> {
@@ -288,6 +329,10 @@ class SimulatedMachine implements Machinery {
     const before = Math.max(0, Math.min(workMs, slowFrom.atMs - this.clockMs));
     return before + (workMs - before) * slowFrom.factor;
   }
+}
+
+function readingAt(speed: number, canaryMs: number): CanaryReading {
+  return { readBytesPerS: 20e9 * speed, flopsPerS: 100e9 * speed, readMs: canaryMs, multiplyAddMs: canaryMs };
 }
 
 function faultOf(
@@ -377,6 +422,11 @@ export function protocolOf(events: readonly RunEvent[]): string[] {
         break;
       case 'plan':
         lines.push(`plan ${event.blocks} blocks, looks at ${event.looks.join(' ')}`);
+        break;
+      case 'canary-plan':
+        if (event.mode !== 'off') lines.push(`canary around ${event.mode}, ${event.calibrations} calibrations`);
+        break;
+      case 'machine-check':
         break;
       case 'cell-start':
         requests = '';

@@ -37,6 +37,7 @@ export function listCaveats(input: CaveatsInput): string[] {
     ...settingsCaveat(input.certificate),
     ...buildCaveat(measured),
     ...blindCaveat(input.events),
+    ...machineCaveats(input.events),
     ...(input.collected.cells.some(({ loadMs }) => loadMs !== null) ? ['Load times are from a warm page cache.'] : []),
   ];
 }
@@ -125,6 +126,22 @@ function buildCaveat(measured: readonly EngineFacts[]): string[] {
   return measured.length > 1 && new Set(builds).size > 1
     ? ['The engines are different builds: each figure is of build + layer together.']
     : [];
+}
+
+/** Heat that the engines make themselves is part of what a user gets, and no disturbance (correction 11). */
+function machineCaveats(events: readonly RunEvent[]): string[] {
+  const sustained = events.findLast((event) => event.type === 'block-end' && event.sustained !== undefined);
+  const plan = events.find((event) => event.type === 'canary-plan');
+  return [
+    ...(sustained?.type === 'block-end'
+      ? [sentence(`Sustained speed, not that of a rested machine: ${sustained.sustained ?? ''}`)]
+      : []),
+    ...(plan?.mode === 'off' && plan.reason !== null ? [sentence(upperFirst(plan.reason))] : []),
+  ];
+}
+
+function upperFirst(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function blindCaveat(events: readonly RunEvent[]): string[] {

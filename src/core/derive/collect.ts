@@ -1,5 +1,6 @@
 /** From events to accepted cells: what counts, in which order. */
 import type { EngineFacts, Manifest, Memory, RunEvent, Sample } from '../record.ts';
+import type { Rejection } from '../validity/noise.ts';
 
 /** One process of one engine in the accepted attempt of a block. */
 export interface CellData {
@@ -18,18 +19,18 @@ export interface Collected {
   readonly cellAt: (engine: string, block: number) => CellData | undefined;
   /** Cells of accepted attempts that failed: their block goes on without the engine. */
   readonly failedCells: readonly { readonly engine: string; readonly block: number; readonly error: string | null }[];
-  /** Reasons of every rejected block. */
-  readonly rejected: readonly (readonly string[])[];
+  readonly rejected: readonly Rejection[];
 }
 
 /** A cell counts when it completed inside the last accepted attempt of its block; everything else is kept and ignored. */
 export function collect(events: readonly RunEvent[]): Collected {
   const accepted = new Map<number, number>();
-  const rejected: string[][] = [];
+  const rejected: Rejection[] = [];
   for (const event of events) {
     if (event.type !== 'block-end') continue;
-    if (event.state === 'rejected') rejected.push(event.reasons);
-    else {
+    if (event.state === 'rejected') {
+      rejected.push({ reasons: event.reasons, busiest: (event.busiest ?? []).map(({ name }) => name) });
+    } else {
       accepted.delete(event.block);
       accepted.set(event.block, event.attempt);
     }

@@ -84,7 +84,7 @@ function workDifferences(before: RunRecord, after: RunRecord): string[] {
       differences.push(`${name}: ${String(left.settings[name])} before, ${String(right.settings[name])} after`);
   }
   for (const [label, record] of [['before', before] as const, ['after', after] as const]) {
-    if (record.verdict.state === 'void' || record.verdict.state === 'noisy')
+    if (['void', 'noisy', 'load-dependent'].includes(record.verdict.state))
       differences.push(`the run ${label} is ${record.verdict.state}: ${record.verdict.headline}`);
   }
   return differences;

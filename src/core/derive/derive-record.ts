@@ -14,7 +14,9 @@ import { collect, latestFacts } from './collect.ts';
 import type { Collected } from './collect.ts';
 import { compareAll } from './families.ts';
 import { deriveLadder } from './ladder.ts';
+import { describeMachine, loadsOf } from './machine-state.ts';
 import { listNotMeasured, listWarnings } from './notices.ts';
+import { describeRoofline, rooflineGates } from './roofline.ts';
 import { summarise } from './summaries.ts';
 import { count, logs, mixValues, promptValues } from './values.ts';
 import { chooseMix, describeWork } from './work.ts';
@@ -35,7 +37,8 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
   const collected = collect(events);
   const facts = latestFacts(manifest, events);
   const measured = facts.filter(({ id }) => isMeasured(manifest, collected, id));
-  const gates = events.filter((event) => event.type === 'gate');
+  const roofline = describeRoofline({ manifest, engines: measured, events, collected });
+  const gates = [...events.filter((event) => event.type === 'gate'), ...rooflineGates(roofline, manifest)];
   const voided = voidedBy(gates);
   const ranked = measured.filter(({ referenceBackend }) => referenceBackend === null).map(({ id }) => id);
   const work = describeWork(manifest, facts, collected);
@@ -53,6 +56,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     voided,
     analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
     override: overrideOf(tested),
+    loads: loadsOf(events, collected.acceptedBlocks),
   };
   const { comparisons, alpha } = compareAll(compared);
   const certificate = certify({ manifest, engines: measured, gates, collected });
@@ -90,6 +94,9 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     blocks: countBlocks(planned, collected),
     looks: looks.map(({ blocks }) => blocks),
     ladder: deriveLadder({ ...compared, facts, alpha, notMeasured }),
+    machineState: describeMachine(events, compared),
+    roofline,
+    expected: events.find((event) => event.type === 'plan')?.expected ?? null,
   };
 }
 

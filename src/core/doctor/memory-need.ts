@@ -21,7 +21,7 @@ export interface ModelShape {
 export type KvType = 'f16' | 'f32' | 'q8_0';
 
 /** ggml: a q8_0 block holds 32 values in 34 bytes. */
-const KV_VALUE_BYTES: Readonly<Record<KvType, number>> = { f16: 2, f32: 4, q8_0: 34 / 32 };
+export const KV_VALUE_BYTES: Readonly<Record<KvType, number>> = { f16: 2, f32: 4, q8_0: 34 / 32 };
 /** llama.cpp rounds the context up to this. https://github.com/ggml-org/llama.cpp/blob/master/src/llama-context.cpp (2026-11-25) */
 const CONTEXT_STEP_TOKENS = 256;
 const F32_BYTES = 4;

@@ -30,6 +30,26 @@ export function smallestDetectable(input: {
   return { different, faster: different * margin };
 }
 
+/** Spread of d_b on a quiet machine; before a run it is not known, and a pilot of one block does not tell it. */
+const ASSUMED_DEVIATION = 0.02;
+
+/**
+ * What a plan is expected to find: at the level of its last look, shared out over the pairs of its ranked engines.
+ * Null without a comparison.
+ */
+export function expectedDetectable(input: {
+  readonly count: number;
+  readonly alpha: number;
+  readonly engineCount: number;
+  readonly margin: number;
+}): (Detectable & { readonly deviation: number }) | null {
+  const { count, alpha, engineCount, margin } = input;
+  const pairs = (engineCount * (engineCount - 1)) / 2;
+  if (count < 2 || pairs < 1) return null;
+  const found = smallestDetectable({ deviation: ASSUMED_DEVIATION, count, alpha: alpha / pairs, margin });
+  return { deviation: ASSUMED_DEVIATION, ...found };
+}
+
 /** More blocks than this are no advice: at a minute a block they are hours. */
 export const BLOCKS_NEEDED_MAX = 200;
 

@@ -29,6 +29,22 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 }
 
+/** What one rejected block says about its cause. */
+export interface Rejection {
+  readonly reasons: readonly string[];
+  /** Other programs at work meanwhile, the busiest first. */
+  readonly busiest: readonly string[];
+}
+
+/** By words of the reasons: old records have nothing else. The first that fits. */
+const REMEDIES: readonly { readonly sign: RegExp; readonly remedy: string }[] = [
+  { sign: /power source/, remedy: 'connect the power supply and leave it connected' },
+  { sign: /throttle|heat/, remedy: 'let the machine cool, free its air vents' },
+  { sign: /swap|for memory/, remedy: 'close programs that fill the memory' },
+  { sign: /hypervisor/, remedy: 'use a machine or an instance type that does not share its cores' },
+  { sign: /own speed|machine was/, remedy: 'try at a quieter time, or on a machine that other guests do not share' },
+];
+
 export interface RunNoise {
   readonly state: 'quiet' | 'noisy';
   /** With the values; null when quiet. */
@@ -40,8 +56,7 @@ export interface RunNoise {
 export interface RunNoiseInput {
   readonly planned: number;
   readonly accepted: number;
-  /** Reasons of every rejected block. */
-  readonly rejected: readonly (readonly string[])[];
+  readonly rejected: readonly Rejection[];
   /** The run is over: few accepted blocks are then a result. */
   readonly ended: boolean;
 }
@@ -53,19 +68,25 @@ const BLOCKS_MIN = 3;
 export function runNoise({ planned, accepted, rejected, ended }: RunNoiseInput): RunNoise {
   const starved = ended && accepted < Math.min(BLOCKS_MIN, planned) && rejected.length > accepted;
   if (rejected.length <= planned / 2 && !starved) return { state: 'quiet', reason: null, remedy: null };
-  const [example] = rejected.flat();
+  const reasons = rejected.flatMap((rejection) => rejection.reasons);
+  const [example] = reasons;
   const because = example === undefined ? '' : `: ${example}`;
-  const stolen = rejected.flat().some((reason) => reason.includes('hypervisor'));
-  const foreign = rejected.flat().some((reason) => reason.includes('other programs'));
-  const remedies = [
-    ...(foreign || !stolen ? ['Close other programs (browsers, indexing, updates, builds)'] : []),
-    ...(stolen ? ['use a machine or an instance type that does not share its cores'] : []),
-  ];
   return {
     state: 'noisy',
     reason: `${rejected.length} of ${rejected.length + accepted} blocks were disturbed${because}`,
-    remedy: `${upperFirst(remedies.join(', or '))}, and run again.`,
+    remedy: `${upperFirst(remedies(rejected, reasons).join(', '))}, and run again.`,
   };
+}
+
+function remedies(rejected: readonly Rejection[], reasons: readonly string[]): string[] {
+  const named = [...new Set(rejected.flatMap(({ busiest }) => busiest))].slice(0, 3);
+  const others = reasons.some((reason) => /other programs|waited for the/.test(reason));
+  const close =
+    named.length > 0 ? `close ${named.join(', ')}` : 'close other programs (browsers, indexing, updates, builds)';
+  const specific = REMEDIES.filter(({ sign }) => reasons.some((reason) => sign.test(reason))).map(
+    ({ remedy }) => remedy,
+  );
+  return others || specific.length === 0 ? [close, ...specific] : specific;
 }
 
 function upperFirst(text: string): string {

@@ -1,6 +1,8 @@
 /** Verdicts on every pair of engines in one family: one metric on one prompt. */
 import { assert } from '../assert.ts';
 import type { Comparison } from '../record.ts';
+import { judgeLoad, survivesLoad } from '../validity/load.ts';
+import { formatPercent } from './wording.ts';
 import { smallestDetectable } from '../stats/detectable.ts';
 import { mean, meanInterval } from '../stats/describe.ts';
 import { holm } from '../stats/holm.ts';
@@ -27,6 +29,8 @@ export interface FamilyInput {
   readonly alpha: number;
   /** Practical margin, e.g. 1.05. */
   readonly margin: number;
+  /** ln slowdown of the machine by the same blocks, from its quiet level; without it the machine counts as quiet. */
+  readonly loads?: readonly (number | null)[];
   /** Replaces every verdict that would have been given: a noisy run, or no planned look yet. */
   readonly override?: { readonly verdict: 'NOISY' | 'INCONCLUSIVE'; readonly reason: string } | null;
   /** Engine to reason: a gate failed. Its comparisons are VOID and carry no numbers. */
@@ -42,6 +46,8 @@ interface Pair {
   readonly b: string;
   /** Log-ratios by common block, positive where a is faster. */
   readonly gains: readonly number[];
+  /** Of the machine in the same blocks. */
+  readonly loads: readonly (number | null)[];
   readonly tested: PairedTest | null;
 }
 
@@ -104,11 +110,14 @@ function listPairs(input: FamilyInput): Pair[] {
     engines.slice(index + 1).flatMap((b) => {
       if (input.against !== undefined && input.against !== a && input.against !== b) return [];
       const [left, right] = [input.perEngineLogValues.get(a) ?? [], input.perEngineLogValues.get(b) ?? []];
-      const gains = left.flatMap((value, block) => {
+      const common = left.flatMap((value, block) => {
         const other = right[block] ?? null;
-        return value === null || other === null ? [] : [isTime ? other - value : value - other];
+        if (value === null || other === null) return [];
+        return [{ gain: isTime ? other - value : value - other, load: input.loads?.[block] ?? null }];
       });
-      return [{ a, b, gains, tested: gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin) : null }];
+      const gains = common.map(({ gain }) => gain);
+      const tested = gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin) : null;
+      return [{ a, b, gains, loads: common.map(({ load }) => load), tested }];
     }),
   );
 }
@@ -160,7 +169,8 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
   });
   const found = verdictOf(levels);
   const checked = crossCheck({ ...found, gains: pair.gains, margin: input.margin });
-  const verdict = input.override?.verdict ?? checked.verdict;
+  const loaded = underLoad(input, pair, { verdict: checked.verdict, localAlpha });
+  const verdict = input.override?.verdict ?? loaded.verdict;
   const named = verdict === 'FASTER' || verdict === 'SLIGHTLY_FASTER';
   return {
     ...base,
@@ -174,9 +184,34 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
     reasons: [
       input.override?.reason ?? [],
       checked.reason,
+      loaded.reasons,
       named && qualifier !== null ? `faster, ${qualifier}` : [],
     ].flat(),
   };
+}
+
+/** A ratio of a busy machine is not that of a quiet one (correction 2): no winner is named unless it would win anyway. */
+function underLoad(
+  { margin }: FamilyInput,
+  { gains, loads }: Pair,
+  found: {
+    readonly verdict: 'FASTER' | 'EQUIVALENT' | 'SLIGHTLY_FASTER' | 'INCONCLUSIVE';
+    readonly localAlpha: number;
+  },
+): { readonly verdict: Comparison['verdict']; readonly reasons: string[] } {
+  const { excess, slope } = judgeLoad(gains, loads);
+  const follows =
+    slope === null ? [] : ['the ratio depends on the load of the machine (its slope over the canary is beyond chance)'];
+  const { low, high } = meanInterval(gains, 1 - found.localAlpha);
+  const survives = survivesLoad({
+    excess,
+    verdict: found.verdict,
+    nearBound: Math.max(low, -high),
+    logMargin: Math.log(margin),
+  });
+  if (survives) return { verdict: found.verdict, reasons: follows };
+  const busy = `the machine was ${formatPercent(Math.expm1(excess ?? 0))} slower than at its quietest, and engines may react differently to that: at rest the result may be another`;
+  return { verdict: 'LOAD_DEPENDENT', reasons: [busy, ...follows] };
 }
 
 function verdictOf(levels: Levels): {

@@ -4,7 +4,7 @@ import { compactLetters } from '../stats/letters.ts';
 import { mean } from '../stats/describe.ts';
 import { bitsQualifier } from './arithmetic.ts';
 import { MIX_PROMPT } from './compare-family.ts';
-import { inconclusiveHeadline, tieHeadline, winnerHeadline } from './headline.ts';
+import { inconclusiveHeadline, loadHeadline, tieHeadline, winnerHeadline } from './headline.ts';
 import { referenceCaveats } from './reference.ts';
 import { beats, joinWords, pairsOf, sentence, verdictBetween } from './wording.ts';
 import { explainWhy } from './why.ts';
@@ -118,6 +118,8 @@ function conclude(standing: Standing): Outcome {
   if (top.length > 1 && pairsOf(top).every(([a, b]) => verdictBetween(headline, a, b) === 'EQUIVALENT')) {
     return { state: 'tie', headline: tieHeadline(standing), ...none };
   }
+  if (headline.some(({ verdict }) => verdict === 'LOAD_DEPENDENT') && input.pending === null)
+    return { state: 'load-dependent', headline: loadHeadline(standing), ...none };
   return { state: 'inconclusive', headline: inconclusiveHeadline(standing), ...none };
 }
 

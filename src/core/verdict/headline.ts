@@ -43,6 +43,18 @@ export function tieHeadline(standing: Standing): string {
   return `${joinWords(top)} are ${within}${size} ${SCOPE}${alsoFaster(standing)}.`;
 }
 
+/** A ratio was measured, but not that of a quiet machine. */
+export function loadHeadline({ headline, inPlay }: Standing): string {
+  const open = pairsOf(inPlay).flatMap(([a, b]) => {
+    const seen = seenFrom(headline, a, b);
+    return seen?.verdict === 'LOAD_DEPENDENT' ? [seen] : [];
+  });
+  const described = open.slice(0, 3).map((pair) => `${pair.a} is ${describeOpen(pair)} as fast as ${pair.b}`);
+  const [first] = open;
+  const because = first?.reasons.find((reason) => reason.startsWith('the machine was')) ?? 'the machine was busy';
+  return `Load-dependent, so no winner: ${joinWords(described)} on this busy machine, but ${because}. Run again when it is quiet.`;
+}
+
 /** Names the pairs that are open, how open, and what would close them. */
 export function inconclusiveHeadline(standing: Standing): string {
   const { input, top, headline, inPlay } = standing;

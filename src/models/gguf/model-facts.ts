@@ -1,7 +1,9 @@
 /** What a report and an engine need to know about a GGUF model, from its header alone. */
 import { basename, resolve } from 'node:path';
+import type { ModelTraffic } from '../../core/roofline-schema.ts';
 import { numberOf, textOf } from './metadata.ts';
 import { readGgufHeader, type GgufHeader } from './read-header.ts';
+import { trafficOf } from './traffic.ts';
 import { readVocabulary } from './vocabulary.ts';
 
 export interface GgufModelFacts {
@@ -26,6 +28,7 @@ export interface GgufModelFacts {
   readonly chatTemplate: string | null;
   /** Set when runoff made the file with random weights: whose shape it has. */
   readonly twinOf: string | null;
+  readonly traffic: ModelTraffic;
 }
 
 /** Written into twins by src/models/synthesize. */
@@ -57,6 +60,7 @@ export function factsOf(header: GgufHeader): GgufModelFacts {
     endTokenIds: vocabulary?.endTokenIds ?? [],
     chatTemplate: textOf(metadata, 'tokenizer.chat_template'),
     twinOf: textOf(metadata, TWIN_OF_KEY),
+    traffic: trafficOf(header),
   };
 }
 

@@ -1,10 +1,11 @@
 /** What a person wants to know about a GGUF before shipping it, from its header alone. */
-import { numberOf, numbersOf, textOf, type GgufMetadata } from './metadata.ts';
+import { cacheValuesPerToken, countOf, LAYER_COUNT_MAX } from './cache-values.ts';
+import { textOf, type GgufMetadata } from './metadata.ts';
 import { factsOf, type GgufModelFacts } from './model-facts.ts';
 import { readGgufHeader, type GgufHeader } from './read-header.ts';
 import type { FilePart } from './byte-cursor.ts';
 
-type Facts = Omit<GgufModelFacts, 'addBos' | 'bosTokenId' | 'eosTokenId' | 'endTokenIds'>;
+type Facts = Omit<GgufModelFacts, 'addBos' | 'bosTokenId' | 'eosTokenId' | 'endTokenIds' | 'traffic'>;
 
 export interface GgufSummary extends Facts {
   /** Bytes of all tensors: what has to be in memory. */
@@ -29,8 +30,6 @@ export interface TensorTypeShare {
   readonly byteLength: number;
 }
 
-/** More layers than any model has; beyond it the number is damage. */
-const LAYER_COUNT_MAX = 10_000;
 const F16_BYTES = 2;
 /** Per-layer numbers fit, vocabularies do not. */
 const ARRAY_ITEMS_MAX = 1_024;
@@ -42,7 +41,14 @@ export async function summarizeGguf(path: string, part?: FilePart): Promise<Gguf
 
 function summaryOf(header: GgufHeader): GgufSummary {
   const { metadata, tensors, arrayLengths } = header;
-  const { addBos: _, bosTokenId: _bos, eosTokenId: _eos, endTokenIds: _ends, ...facts } = factsOf(header);
+  const {
+    addBos: _,
+    bosTokenId: _bos,
+    eosTokenId: _eos,
+    endTokenIds: _ends,
+    traffic: _traffic,
+    ...facts
+  } = factsOf(header);
   const layerCount = countOf(metadata, `${facts.architecture}.block_count`);
   return {
     ...facts,
@@ -55,7 +61,7 @@ function summaryOf(header: GgufHeader): GgufSummary {
     license: textOf(metadata, 'general.license'),
     tiedEmbeddings:
       tensors.some(({ name }) => name === 'token_embd.weight') && !tensors.some(({ name }) => name === 'output.weight'),
-    cacheBytesPerToken: cacheBytesPerToken(metadata, facts.architecture),
+    cacheBytesPerToken: cacheBytes(metadata, facts.architecture),
   };
 }
 
@@ -74,34 +80,7 @@ function tensorTypesOf({ tensors }: GgufHeader): TensorTypeShare[] {
   return [...shares.values()].sort((a, b) => b.byteLength - a.byteLength);
 }
 
-/** Keys and values of every layer. Recurrent models (ssm, wkv) and compressed caches (kv_lora_rank) are not of this kind. */
-function cacheBytesPerToken(metadata: GgufMetadata, architecture: string): number | null {
-  const key = (name: string): string => `${architecture}.${name}`;
-  const otherState = ['ssm.state_size', 'wkv.head_size', 'attention.kv_lora_rank'].some((name) =>
-    metadata.has(key(name)),
-  );
-  const layers = countOf(metadata, key('block_count'));
-  const heads = firstCount(metadata, key('attention.head_count'));
-  const width = countOf(metadata, key('embedding_length'));
-  if (otherState || layers === null || layers > LAYER_COUNT_MAX || heads === null || width === null) return null;
-  const keyLength = countOf(metadata, key('attention.key_length')) ?? width / heads;
-  const valueLength = countOf(metadata, key('attention.value_length')) ?? width / heads;
-  const perLayer = numbersOf(metadata, key('attention.head_count_kv'));
-  const cacheHeads =
-    perLayer === null
-      ? (countOf(metadata, key('attention.head_count_kv')) ?? heads) * layers
-      : Array.from(perLayer).reduce((sum, count) => sum + count, 0);
-  const bytes = cacheHeads * (keyLength + valueLength) * F16_BYTES;
-  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
-}
-
-function countOf(metadata: GgufMetadata, key: string): number | null {
-  const value = numberOf(metadata, key);
-  return value !== null && Number.isSafeInteger(value) && value > 0 ? value : null;
-}
-
-/** Some models store one head count per layer. */
-function firstCount(metadata: GgufMetadata, key: string): number | null {
-  const list = numbersOf(metadata, key);
-  return list === null ? countOf(metadata, key) : (Array.from(list).find((count) => count > 0) ?? null);
+function cacheBytes(metadata: GgufMetadata, architecture: string): number | null {
+  const values = cacheValuesPerToken(metadata, architecture);
+  return values === null ? null : values * F16_BYTES;
 }

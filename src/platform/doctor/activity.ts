@@ -48,7 +48,7 @@ async function readSwapIns(): Promise<number | null> {
   return process.platform === 'linux' ? parseSwapIns(await readText('/proc/vmstat')) : null;
 }
 
-async function readThrottles(): Promise<ThrottleCounts | null> {
+export async function readThrottles(): Promise<ThrottleCounts | null> {
   if (process.platform !== 'linux') return null;
   const folder = '/sys/devices/system/cpu';
   const names = (await readdir(folder).catch((): string[] => [])).filter((name) => /^cpu\d+$/.test(name));

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 import type { Machine } from '../../core/record.ts';
+import { readLastLevelCache } from './cache-size.ts';
 import { readCommand } from '../process/run-command.ts';
 import { readPowershell } from '../process-table/process-table.ts';
 import {
@@ -12,7 +13,7 @@ import {
   parseOsRelease,
   readPowerSupplies,
 } from './linux.ts';
-import type { Topology } from './linux.ts';
+import type { PowerSupply, Topology } from './linux.ts';
 import { describeMacos, parseLowPowerMode, parsePmset, parseSysctl } from './macos.ts';
 import { MACHINE_QUERY, parseWindowsMachine } from './windows.ts';
 
@@ -29,7 +30,7 @@ type OwnFacts = Pick<Machine, 'os' | 'hypervisor' | 'governor' | 'power'> & {
 
 /** Facts of this machine that explain its speed. What a system does not tell is null or `unknown`, never guessed. */
 export async function readMachine(): Promise<Machine> {
-  const facts = await readOwnFacts();
+  const [facts, cacheBytes] = await Promise.all([readOwnFacts(), readLastLevelCache()]);
   // Affinity and container quotas count: cores that we may not use do not compute for us.
   const logicalCores = availableParallelism();
   const cpu = facts.cpu ?? cpus()[0]?.model ?? process.arch;
@@ -44,6 +45,7 @@ export async function readMachine(): Promise<Machine> {
     governor: facts.governor,
     power: facts.power,
     node: process.version,
+    cacheBytes,
   };
 }
 
@@ -102,7 +104,7 @@ async function readSysTopology(): Promise<Topology['cpus']> {
   return entries.filter(({ packageId, coreId }) => Number.isInteger(packageId) && Number.isInteger(coreId));
 }
 
-async function readSupplies(): Promise<{ type: string; online: string; status: string }[]> {
+export async function readSupplies(): Promise<PowerSupply[]> {
   const folder = '/sys/class/power_supply';
   const names = await readdir(folder).catch((): string[] => []);
   return Promise.all(

@@ -115,7 +115,9 @@ rests on these comparisons.</p>`,
 }
 
 const shortVerdict = ({ comparison }: PairView): string =>
-  comparison.verdict === 'SLIGHTLY_FASTER' ? 'FASTER, SIZE UNRESOLVED' : comparison.verdict.replaceAll('_', ' ');
+  comparison.verdict === 'SLIGHTLY_FASTER'
+    ? 'FASTER, SIZE UNRESOLVED'
+    : comparison.verdict.replaceAll('_', comparison.verdict === 'LOAD_DEPENDENT' ? '-' : ' ');
 
 const reasons = (pair: PairView): Markup | null =>
   pair.reasons.length === 0 ? null : html`<br><span class="quiet">${pair.reasons.join(' ')}</span>`;

@@ -235,7 +235,12 @@ test('a block is noisy by foreign CPU over 5% and steal over 2%, and what is unk
 test('a run is noisy when more than half of N were rejected, or rejections left it without a verdict', () => {
   const reasons = ['other programs used 23% of the CPU beside a (limit 5.0%)'];
   const judge = (rejected: number, accepted: number, ended = true) =>
-    runNoise({ planned: 12, accepted, rejected: Array.from({ length: rejected }, () => reasons), ended });
+    runNoise({
+      planned: 12,
+      accepted,
+      rejected: Array.from({ length: rejected }, () => ({ reasons, busiest: [] })),
+      ended,
+    });
   expect(judge(6, 12)).toEqual({ state: 'quiet', reason: null, remedy: null });
   expect(judge(7, 5)).toEqual({
     state: 'noisy',

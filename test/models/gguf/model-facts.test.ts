@@ -27,6 +27,11 @@ describe('modelFacts', async () => {
         "name": "Tiny llama",
         "parameterCount": 27328,
         "quantisation": "Q4_1",
+        "traffic": {
+          "cacheValuesPerToken": 64,
+          "multipliedParametersPerToken": 24576,
+          "weightBytesPerToken": 32288,
+        },
         "twinOf": null,
         "vocabularySize": 40,
       }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { machineSchema } from '../../../src/core/record.ts';
+import { machineSchema } from '../../../src/core/machine-schema.ts';
 import {
   countPhysicalCores,
   findHypervisor,

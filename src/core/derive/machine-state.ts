@@ -1,0 +1,61 @@
+/** What the looks at the machine say about a whole run. */
+import type { MachineCheckEvent, MachineState } from '../machine-check-schema.ts';
+import type { RunEvent } from '../record.ts';
+import { mean } from '../stats/describe.ts';
+import { runLoad } from '../validity/load.ts';
+import { baselineOf, loadOf, readingsOf } from '../validity/machine-checks.ts';
+import type { FamiliesInput } from './families.ts';
+
+/** ln slowdown from the quiet level by accepted block; null in a record without a canary. */
+export function loadsOf(
+  events: readonly RunEvent[],
+  acceptedBlocks: readonly number[],
+): readonly (number | null)[] | null {
+  const attempts = new Map(
+    events.flatMap((event) =>
+      event.type === 'block-end' && event.state === 'accepted' ? [[event.block, event.attempt] as const] : [],
+    ),
+  );
+  const accepted = acceptedBlocks.map((block) => ({ block, attempt: attempts.get(block) ?? 0 }));
+  return runLoad(events, accepted)?.byBlock ?? null;
+}
+
+/** Null in records from before there were looks. */
+export function describeMachine(
+  events: readonly RunEvent[],
+  { loads, analysis }: Pick<FamiliesInput, 'loads' | 'analysis'>,
+): MachineState | null {
+  const checks = events.filter((event) => event.type === 'machine-check');
+  const plan = events.find((event) => event.type === 'canary-plan');
+  if (checks.length === 0) return null;
+  const elapsedMs = Math.max(1, ...events.map((event) => ('elapsedMs' in event ? event.elapsedMs : 0)));
+  const sustained = events.flatMap((event) =>
+    event.type === 'block-end' && event.sustained !== undefined ? [event.sustained] : [],
+  );
+  return {
+    canary: describeCanary(checks, plan, loads?.slice(0, analysis.blocks) ?? []),
+    canaryReason: plan?.mode === 'off' ? plan.reason : null,
+    costShare: Math.min(1, checks.reduce((sum, { costMs }) => sum + costMs, 0) / elapsedMs),
+    sustained: [...new Set(sustained)].slice(0, 100),
+  };
+}
+
+function describeCanary(
+  checks: readonly MachineCheckEvent[],
+  plan: Extract<RunEvent, { type: 'canary-plan' }> | undefined,
+  loads: readonly (number | null)[],
+): MachineState['canary'] {
+  const baseline = baselineOf(checks);
+  if (baseline === null) return null;
+  const all = readingsOf(checks).map((reading) => loadOf(reading, baseline));
+  const known = loads.filter((load) => load !== null);
+  return {
+    looks: all.length,
+    threads: plan?.threads ?? 0,
+    bufferBytes: plan?.bufferBytes ?? 0,
+    ...baseline,
+    excessLoad: known.length === 0 ? null : Math.expm1(mean(known)),
+    spread: Math.expm1(Math.max(...all) - Math.min(...all)),
+    best: plan?.best ?? null,
+  };
+}
