@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { Device } from '../core/engine.ts';
 import type { ModelFacts } from '../core/record.ts';
-import { fingerprintGguf, fingerprintMlx } from '../models/fingerprint/fingerprint.ts';
+import { fingerprintModel } from '../models/fingerprint/fingerprint.ts';
 import { modelFacts } from '../models/gguf/model-facts.ts';
 import type { GgufModelFacts } from '../models/gguf/model-facts.ts';
 import { repackToMlx } from '../models/mlx/repack.ts';
@@ -53,7 +53,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const path = isDemonstration ? await requantizeDemonstration(resolved.path, ask) : resolved.path;
   ui.status(`Reading ${basename(path)}`);
   const gguf = await modelFacts(path);
-  const proof = await prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
+  const proof = await prove(path, cacheFolder, () => fingerprintModel(path, { signal }));
   const facts: ModelFacts = {
     // general.name is often a training label; the file's name is what its user knows it by.
     name: basename(path).replace(/\.gguf$/i, ''),
@@ -120,7 +120,7 @@ export async function prepareMlx(
   });
   ask.ui.status('Proving that the MLX files hold the same weights');
   const proof = await prove(join(folder, 'model.safetensors'), ask.cacheFolder, () =>
-    fingerprintMlx(folder, { signal: ask.signal }),
+    fingerprintModel(folder, { signal: ask.signal }),
   );
   const fileBytes = await folderBytes(folder);
   const facts: ModelFacts = {

@@ -168,7 +168,7 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('look into model files, and make llamafiles');
+  const models = program.command('models').description('look into model files, compare weights, and make llamafiles');
   models
     .command('inspect')
     .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
@@ -177,6 +177,22 @@ function addModels(program: Command): void {
     .option('--json', 'as JSON')
     .action(async (file: string, options: Record<string, unknown>) =>
       (await import('./commands/models.ts')).inspectCommand(file, options),
+    );
+  models
+    .command('verify')
+    .description(
+      'do two models hold the same weights? Every value of every tensor, across formats; exits with 0 when identical, 6 when within the limit, 7 when different',
+    )
+    .argument('<a>', 'a .gguf file, an MLX or Hugging Face folder, or a .safetensors file')
+    .argument('<b>', 'another, in the same or another format')
+    .option(
+      '--within <error>',
+      'relative RMSE of the worst tensor up to which they count as within (default: 0.15; 4 bits cost 0.05 to 0.1)',
+      fraction,
+    )
+    .option('--json', 'as JSON, with every tensor that differs')
+    .action(async (a: string, b: string, options: Record<string, unknown>) =>
+      (await import('./commands/verify.ts')).verifyCommand(a, b, options),
     );
   models
     .command('pack')
@@ -274,6 +290,12 @@ function addCache(program: Command): void {
     .description('where runoff keeps models and engines, how much that is, and how to remove it')
     .argument('[action]', 'show, or clean to remove everything', 'show')
     .action(async (action: string) => (await import('./commands/cache.ts')).cacheCommand(action));
+}
+
+function fraction(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 10)) throw new InvalidArgumentError('A number from 0 to 10.');
+  return value;
 }
 
 function integer(min: number, max: number): (text: string) => number {

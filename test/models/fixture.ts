@@ -23,6 +23,9 @@ interface Blocks {
 
 export const blocks = JSON.parse(readFileSync(new URL('blocks.json', FOLDER), 'utf8')) as Blocks;
 
+/** What gguf-py reads from blocks with several scales (fixtures/make_ggml_blocks.py). */
+export const ggmlBlocks = JSON.parse(readFileSync(new URL('ggml-blocks.json', FOLDER), 'utf8')) as Blocks['dequantize'];
+
 export interface TinyModel {
   readonly fingerprint: string;
   readonly tensors: Readonly<Record<string, string>>;

@@ -106,7 +106,11 @@ async function convert(
     await mkdir(folder, { recursive: true });
     const vocabulary = readVocabulary(header.metadata);
     const ropeScaling = readRopeScaling(header, model.architecture, handle);
-    const texts = describe(header, { config: modelConfig({ model, plan, vocabulary, ropeScaling }), plan, vocabulary });
+    const texts = describe(header, {
+      config: modelConfig({ header, model, plan, vocabulary, ropeScaling }),
+      plan,
+      vocabulary,
+    });
     await writePlannedWeights(handle, { model, plan, folder, options });
     for (const [name, text] of Object.entries(texts.files)) await writeFile(join(folder, name), text);
     const receipt: Receipt = {
@@ -142,7 +146,7 @@ async function writePlannedWeights(
     doneBytes += bytes;
     options.onProgress?.({ doneBytes, totalBytes });
   };
-  await writeWeights({ source: handle, plan, folder, scales: options.scales, onChunk, signal: options.signal });
+  await writeWeights({ source: handle, plan, folder, onChunk, signal: options.signal });
 }
 
 interface Description {
