@@ -3,8 +3,7 @@ import { cleanStrings } from '../report/clean.ts';
 import { count, digits } from '../report/numbers.ts';
 import { wrap } from '../report/text-table.ts';
 import { compareWeights, type TensorComparison, type WeightsComparison } from '../models/verify/compare-weights.ts';
-import { monotonicMs } from '../platform/clock.ts';
-import { progressText } from './progress-text.ts';
+import { conversionProgress } from './convert/progress.ts';
 import type { Ui } from './ui.ts';
 
 export interface VerifyAsk {
@@ -24,12 +23,10 @@ export const RELATIVE_RMSE_MAX = 0.15;
 /** @throws AppError `model-not-found`, `model-invalid`, `model-unsupported` */
 export async function verifyModels({ a, b, relativeRmseMax, signal, ui }: VerifyAsk): Promise<WeightsComparison> {
   ui.status('Reading both headers');
-  const startedMs = monotonicMs();
   return compareWeights(a, b, {
     relativeRmseMax,
     signal,
-    onProgress: (progress) =>
-      ui.status(progressText('Comparing weights', { ...progress, elapsedMs: monotonicMs() - startedMs })),
+    onProgress: conversionProgress(ui, 'Comparing weights'),
   });
 }
 

@@ -4,23 +4,31 @@ import type { Vocabulary } from '../gguf/vocabulary.ts';
 import type { Architecture } from '../hugging-face/architecture.ts';
 import type { MappedModel } from '../hugging-face/tensor-map.ts';
 import { familyConfig } from './family-config.ts';
-import { moduleOf, type PlannedTensor, type RepackPlan } from './plan.ts';
+import { moduleOf, type ModelDtype, type PlannedTensor } from './plan.ts';
 import type { BlockFormat } from './block-format.ts';
 import type { RopeScaling } from './rope-scaling.ts';
 
 export interface ConfigRequest {
   readonly header: GgufHeader;
   readonly model: MappedModel;
-  readonly plan: RepackPlan;
+  readonly modelDtype: ModelDtype;
+  /** Null for a dense model. */
+  readonly quantization: Readonly<Record<string, unknown>> | null;
   readonly vocabulary: Vocabulary | null;
   readonly ropeScaling: RopeScaling | null;
 }
 
-export function modelConfig({ header, model, plan, vocabulary, ropeScaling }: ConfigRequest): Record<string, unknown> {
+export function modelConfig({
+  header,
+  model,
+  modelDtype,
+  quantization,
+  vocabulary,
+  ropeScaling,
+}: ConfigRequest): Record<string, unknown> {
   const { architecture, tensors } = model;
   const names = new Set(tensors.map(({ name }) => name));
   const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight');
-  const quantization = quantizationConfig(plan.tensors);
   return {
     architectures: [architecture.family.className],
     model_type: architecture.family.modelType,
@@ -42,7 +50,7 @@ export function modelConfig({ header, model, plan, vocabulary, ropeScaling }: Co
     tie_word_embeddings: !names.has('lm_head.weight'),
     bos_token_id: vocabulary?.bosTokenId ?? null,
     eos_token_id: vocabulary?.eosTokenId ?? null,
-    torch_dtype: plan.modelDtype,
+    torch_dtype: modelDtype,
     ...familyConfig(header, architecture),
     ...(quantization === null ? {} : { quantization, quantization_config: quantization }),
   };

@@ -5,12 +5,11 @@ import { alignedBuffer, readFully } from '../file-io.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
 import { isExactHalf } from '../half.ts';
 import type { MappedModel, MappedTensor } from '../hugging-face/tensor-map.ts';
-import { layoutSafetensors, planBytes, type Dtype, type TensorPlan } from '../safetensors/format.ts';
+import type { Dtype, TensorPlan } from '../safetensors/format.ts';
 import type { BlockFormat, ScaleType } from './block-format.ts';
 import { BLOCK_FORMATS } from './kernels.ts';
+import { placeInShards, type PlacedOutput, type ShardPlan } from './shards.ts';
 
-/** As mlx_lm.convert: a shard holds at most 5 GiB, a larger tensor gets its own. */
-const SHARD_BYTES_MAX = 5 * 2 ** 30;
 /** A norm or a bias has a few thousand values; they are read whole to see whether they fit a narrower type. */
 const VECTOR_BYTES_MAX = 16 << 20;
 
@@ -27,16 +26,7 @@ export interface PlannedTensor {
   readonly outputs: readonly PlacedOutput[];
 }
 
-export interface PlacedOutput extends TensorPlan {
-  readonly shard: number;
-  readonly offset: number;
-}
-
-export interface ShardPlan {
-  readonly fileName: string;
-  readonly header: Uint8Array;
-  readonly totalBytes: number;
-}
+export type ModelDtype = 'float32' | 'float16' | 'bfloat16';
 
 export interface RepackPlan {
   readonly tensors: readonly PlannedTensor[];
@@ -44,7 +34,7 @@ export interface RepackPlan {
   /** As asked for, or f32 where a tensor's scales need it. */
   readonly scales: ScaleType;
   /** Type of activations that the weights ask for. */
-  readonly modelDtype: 'float32' | 'float16' | 'bfloat16';
+  readonly modelDtype: ModelDtype;
   readonly warnings: readonly string[];
 }
 
@@ -61,28 +51,8 @@ export function planRepack(
     const conversion = chooseConversion(header.path, tensor, { narrow, handle, warnings });
     converted.push({ tensor, conversion, outputs: outputsOf(tensor, conversion, scales) });
   }
-  const shardOf = assignShards(converted.map(({ outputs }) => outputs));
-  const shardCount = (shardOf.at(-1) ?? 0) + 1;
-  const layouts = Array.from({ length: shardCount }, (_, shard) =>
-    layoutSafetensors(
-      converted.filter((_entry, i) => shardOf[i] === shard).flatMap(({ outputs }) => outputs),
-      { format: 'mlx' },
-    ),
-  );
-  const next = layouts.map(({ offsets }) => offsets.values());
-  const tensors = converted.map(({ tensor, conversion, outputs }, i) => {
-    const shard = shardOf[i] as number;
-    return {
-      tensor,
-      conversion,
-      outputs: outputs.map((output) => ({ ...output, shard, offset: next[shard]?.next().value as number })),
-    };
-  });
-  const shards = layouts.map(({ header: bytes, totalBytes }, shard) => ({
-    fileName: shardName(shard, shardCount),
-    header: bytes,
-    totalBytes,
-  }));
+  const { outputs, shards } = placeInShards(converted.map((entry) => entry.outputs));
+  const tensors = converted.map(({ tensor, conversion }, i) => ({ tensor, conversion, outputs: outputs[i] ?? [] }));
   const modelDtype = narrow === null ? 'float32' : narrow === 'F16' ? 'float16' : 'bfloat16';
   return { tensors, shards, scales, modelDtype, warnings };
 }
@@ -196,25 +166,4 @@ function outputsOf(tensor: MappedTensor, conversion: Conversion, scales: ScaleTy
 /** `model.norm.weight` -> `model.norm`. */
 export function moduleOf(tensorName: string): string {
   return tensorName.replace(/\.weight$/, '');
-}
-
-/** Shard of each group of outputs; a group stays together, so that a matrix and its scales load from one file. */
-function assignShards(groups: readonly (readonly TensorPlan[])[]): number[] {
-  let shard = 0;
-  let shardBytes = 0;
-  return groups.map((outputs) => {
-    const bytes = outputs.reduce((sum, output) => sum + planBytes(output), 0);
-    if (shardBytes > 0 && shardBytes + bytes > SHARD_BYTES_MAX) {
-      shard++;
-      shardBytes = 0;
-    }
-    shardBytes += bytes;
-    return shard;
-  });
-}
-
-function shardName(shard: number, count: number): string {
-  if (count === 1) return 'model.safetensors';
-  const padded = (value: number): string => String(value).padStart(5, '0');
-  return `model-${padded(shard + 1)}-of-${padded(count)}.safetensors`;
 }

@@ -6,7 +6,8 @@ import { alignedBuffer, writeFully } from '../file-io.ts';
 import { floatToHalf } from '../half.ts';
 import { rowSourceOf, RowReader, type RowChunk } from '../hugging-face/row-reader.ts';
 import type { ScaleArray, ScaleFault, ScaleType, ScaleWriter } from './block-format.ts';
-import type { PlacedOutput, PlannedTensor, RepackPlan } from './plan.ts';
+import type { PlannedTensor, RepackPlan } from './plan.ts';
+import type { PlacedOutput } from './shards.ts';
 
 export interface WriteRequest {
   readonly source: FileHandle;
