@@ -168,11 +168,15 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('look into model files, convert them, compare weights, and make llamafiles');
+  const models = program
+    .command('models')
+    .description('look into model files, convert them, compare weights, and make llamafiles');
   models
     .command('inspect')
-    .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
-    .argument('<file>', 'path of a .gguf file or a llamafile')
+    .description(
+      'what is in a .gguf file, a llamafile, or an MLX or Hugging Face folder, and what can go wrong with it; runs nothing',
+    )
+    .argument('<model>', 'path of a .gguf file, a llamafile, a model folder or a .safetensors file')
     .option('-c, --context <tokens>', 'context to compute the memory for (default: 4096)', integer(1, 100_000_000))
     .option('--json', 'as JSON')
     .action(async (file: string, options: Record<string, unknown>) =>

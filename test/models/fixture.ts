@@ -45,6 +45,26 @@ export function floatsFromBase64(text: string): Float32Array {
   return new Float32Array(fromBase64(text).buffer);
 }
 
+/** Largest 127 * d whose zero point 128 * d still fits f16. */
+const F16_ZERO_POINT_MAX = 64_000;
+
+/** Those of `ggmlBlocks` whose scale is no damage, as whole rows of 256. */
+export function finiteBlocks(type: string): { bytes: Uint8Array; values: Float32Array } {
+  const { blockBytes, blockValues } = tensorTypeNamed(type);
+  const fixture = ggmlBlocks[type]!;
+  const [allBytes, allValues] = [fromBase64(fixture.bytes), floatsFromBase64(fixture.values)];
+  const blocks = Array.from({ length: allValues.length / blockValues }, (_, i) => ({
+    bytes: allBytes.subarray(i * blockBytes, (i + 1) * blockBytes),
+    values: allValues.subarray(i * blockValues, (i + 1) * blockValues),
+  })).filter(({ values }) => values.every((value) => Math.abs(value) < F16_ZERO_POINT_MAX));
+  const whole = blocks.slice(0, blocks.length - (blocks.length % (256 / blockValues)));
+  return {
+    bytes: Buffer.concat(whole.map(({ bytes }) => bytes)),
+    // -0 is 0: a sum of affine numbers cannot hold it.
+    values: Float32Array.from(whole.flatMap(({ values }) => Array.from(values, (value) => value + 0))),
+  };
+}
+
 /** Bit patterns, with every NaN as one: its payload is nobody's promise. */
 export function bitsOf(values: Float32Array): number[] {
   return Array.from(new Uint32Array(values.buffer, values.byteOffset, values.length), (bits) =>

@@ -90,7 +90,10 @@ async function quantised(
   const source = await openConversionSource(resolve(ask.source));
   const dtype = ask.dtype === null ? null : DTYPES[ask.dtype];
   const plan = planQuantize(source, { affine, dtype, rounding: ask.rounding });
-  await checkRoom(out, plan.placement.shards.reduce((sum, { totalBytes }) => sum + totalBytes, 0));
+  await checkRoom(
+    out,
+    plan.placement.shards.reduce((sum, { totalBytes }) => sum + totalBytes, 0),
+  );
   const { outputBytes, warnings } = await writeMlxFolder(source, {
     plan,
     folder: out,
@@ -106,9 +109,14 @@ async function quantised(
   }
   const wasQuantised = source.tensors.find(({ type }) => !['F32', 'F16', 'BF16'].includes(type));
   if (wasQuantised !== undefined) {
-    notes.push(`The source is ${wasQuantised.type}: what that lost is not coming back, and quantising again loses more.`);
+    notes.push(
+      `The source is ${wasQuantised.type}: what that lost is not coming back, and quantising again loses more.`,
+    );
   }
-  const weightBytes = plan.placement.shards.reduce((sum, { totalBytes, header }) => sum + totalBytes - header.length, 0);
+  const weightBytes = plan.placement.shards.reduce(
+    (sum, { totalBytes, header }) => sum + totalBytes - header.length,
+    0,
+  );
   return { fileBytes: outputBytes, bitsPerWeight: (8 * weightBytes) / plan.parameterCount, notes };
 }
 
@@ -140,15 +148,21 @@ async function proveIdentical({ source, signal, ui }: ConvertToMlxAsk, folder: s
   });
   if (verdict === 'identical') return;
   const [first] = [...differing.map(({ name }) => name), ...missingIn.a, ...missingIn.b];
-  throw new AppError('conversion-failed', `The MLX form of ${source} differs from it, first in ${first ?? 'nothing'}.`, {
-    hint: 'This is a bug in runoff; please report it.',
-  });
+  throw new AppError(
+    'conversion-failed',
+    `The MLX form of ${source} differs from it, first in ${first ?? 'nothing'}.`,
+    {
+      hint: 'This is a bug in runoff; please report it.',
+    },
+  );
 }
 
 /** An existing folder is replaced only where asked for, and only if it is a model. */
 async function checkOutput({ source, overwrite }: ConvertToMlxAsk, out: string): Promise<void> {
   if (resolve(source) === out) {
-    throw new AppError('usage', `Input and output are the same: ${out}.`, { hint: 'Choose another output with --out.' });
+    throw new AppError('usage', `Input and output are the same: ${out}.`, {
+      hint: 'Choose another output with --out.',
+    });
   }
   const parent = await stat(dirname(out)).catch(() => null);
   if (parent?.isDirectory() !== true) {
@@ -162,10 +176,14 @@ async function checkOutput({ source, overwrite }: ConvertToMlxAsk, out: string):
   if (entries.length === 0) return;
   const isModel = entries.includes('config.json') && entries.some((name) => name.endsWith('.safetensors'));
   if (!isModel) {
-    throw new AppError('usage', `${out} exists and is not a model folder.`, { hint: 'Choose another output with --out.' });
+    throw new AppError('usage', `${out} exists and is not a model folder.`, {
+      hint: 'Choose another output with --out.',
+    });
   }
   if (!overwrite) {
-    throw new AppError('usage', `${out} exists already.`, { hint: 'Choose another output with --out, or add --overwrite.' });
+    throw new AppError('usage', `${out} exists already.`, {
+      hint: 'Choose another output with --out, or add --overwrite.',
+    });
   }
 }
 
@@ -173,7 +191,11 @@ async function checkRoom(out: string, bytes: number): Promise<void> {
   const free = await freeBytes(dirname(out));
   if (free === null || free > bytes) return;
   const [needed, left] = [bytes, free].map((value) => Math.ceil(value / 1e6));
-  throw new AppError('conversion-failed', `The result needs up to ${needed} MB, ${left} MB are free in ${dirname(out)}.`, {
-    hint: 'Free some disk space, or choose another place with --out.',
-  });
+  throw new AppError(
+    'conversion-failed',
+    `The result needs up to ${needed} MB, ${left} MB are free in ${dirname(out)}.`,
+    {
+      hint: 'Free some disk space, or choose another place with --out.',
+    },
+  );
 }

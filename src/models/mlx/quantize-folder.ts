@@ -67,6 +67,7 @@ async function writeShards(plan: QuantizePlan, folder: string, options: WriteOpt
     let doneBytes = 0;
     await runSlabs({
       jobs: slabs(plan, shards, (file) => files.descriptor(file)),
+      totalBytes,
       threads: options.threads,
       signal: options.signal,
       onDone(bytes) {
@@ -179,7 +180,10 @@ async function writeTexts(source: ConversionSource, plan: QuantizePlan, folder: 
     await writeFile(join(folder, 'model.safetensors.index.json'), json(index));
     for (const name of COPIED_FILES) {
       const from = join(source.path, name);
-      const isThere = await stat(from).then((info) => info.isFile(), () => false);
+      const isThere = await stat(from).then(
+        (info) => info.isFile(),
+        () => false,
+      );
       if (isThere) await copyFile(from, join(folder, name));
     }
     const hasTokenizer = (await readdir(folder)).some((name) => name.startsWith('tokenizer.'));
@@ -223,7 +227,8 @@ async function generationEndTokens(path: string): Promise<unknown> {
   if (info === null || info.size > GENERATION_CONFIG_BYTES_MAX) return null;
   try {
     const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
-    const value = typeof parsed === 'object' && parsed !== null && 'eos_token_id' in parsed ? parsed.eos_token_id : null;
+    const value =
+      typeof parsed === 'object' && parsed !== null && 'eos_token_id' in parsed ? parsed.eos_token_id : null;
     // As Python's `if`: 0 and an empty list do not count.
     return value === 0 || (Array.isArray(value) && value.length === 0) ? null : value;
   } catch {

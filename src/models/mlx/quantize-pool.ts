@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../../core/errors.ts';
-import type { SlabJob } from './quantize-job.ts';
+import { breathe } from '../file-io.ts';
+import { SlabConverter, type SlabJob } from './quantize-job.ts';
 import type { SlabAnswer } from './quantize-worker.ts';
 
 /** Each takes some 40 MB; beyond this the disk is the limit, and 400 MB are promised. */
@@ -12,16 +13,36 @@ const THREADS_MAX = 6;
 const JOBS_PER_THREAD = 2;
 const WORKER = new URL(`./quantize-worker${extname(import.meta.url)}`, import.meta.url);
 
+/** Below this, starting a thread takes longer than the work. */
+const INLINE_BYTES_MAX = 8 << 20;
+
 export interface PoolRequest {
   readonly jobs: Iterable<SlabJob>;
+  /** Of the source, all jobs together. */
+  readonly totalBytes: number;
   readonly threads: number | null;
   readonly onDone: (sourceBytes: number) => void;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Resolves when every slab is written; on failure or abort all threads have ended before it rejects. */
-export async function runSlabs({ jobs, threads, onDone, signal }: PoolRequest): Promise<void> {
-  signal?.throwIfAborted();
+export async function runSlabs(request: PoolRequest): Promise<void> {
+  request.signal?.throwIfAborted();
+  if (request.threads === null && request.totalBytes <= INLINE_BYTES_MAX) await runHere(request);
+  else await runInThreads(request);
+}
+
+async function runHere({ jobs, onDone, signal }: PoolRequest): Promise<void> {
+  const converter = new SlabConverter();
+  for (const job of jobs) {
+    await breathe();
+    signal?.throwIfAborted();
+    converter.run(job);
+    onDone(job.source.byteLength);
+  }
+}
+
+async function runInThreads({ jobs, threads, onDone, signal }: PoolRequest): Promise<void> {
   const count = Math.min(threads ?? availableParallelism(), THREADS_MAX);
   const queue = jobs[Symbol.iterator]();
   const workers = Array.from({ length: count }, () => new Worker(WORKER));

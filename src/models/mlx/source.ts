@@ -101,9 +101,13 @@ async function ggufSource(path: string): Promise<ConversionSource> {
   const model = mapTensors(header);
   const tensors = model.tensors.map(({ name, shape, source, rows, rowBytes, permutedHeadRows, holdsFactor }) => {
     if (!canDequantize(source.type)) {
-      throw new AppError('model-unsupported', `${path}: the values of ${source.name} (${source.type.name}) cannot be read.`, {
-        hint: 'Take the model in another type.',
-      });
+      throw new AppError(
+        'model-unsupported',
+        `${path}: the values of ${source.name} (${source.type.name}) cannot be read.`,
+        {
+          hint: 'Take the model in another type.',
+        },
+      );
     }
     return {
       name,

@@ -52,7 +52,7 @@ function logicalTensors(path: string, { tensors, packingOf, config }: MlxModel):
     const module = name.replace(/\.weight$/, '');
     const scales = name.endsWith('.weight') ? tensors.get(`${module}.scales`) : undefined;
     if (scales === undefined) {
-      const offset = hasOffset && /norm\.weight$/.test(name) ? 1 : 0;
+      const offset = hasOffset && name.endsWith('norm.weight') ? 1 : 0;
       logical.push({ name, shape, ...rowsOf(shape), weight, packed: null, offset });
       continue;
     }

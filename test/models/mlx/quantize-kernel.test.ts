@@ -43,7 +43,10 @@ describe(`the quantiser is bit-exact with mx.quantize of mlx ${recorded.mlx} on 
 describe('rounding as on Metal (from its source; not run on that hardware)', () => {
   const kernel = new QuantizeKernel();
 
-  function quantise(values: readonly number[], rounding: 'cpu' | 'metal'): { codes: number[]; scale: number; bias: number } {
+  function quantise(
+    values: readonly number[],
+    rounding: 'cpu' | 'metal',
+  ): { codes: number[]; scale: number; bias: number } {
     new Float32Array(kernel.source.buffer, kernel.source.byteOffset, 32).set(values);
     const slab = kernel.run(32, 'F32', { bits: 8, groupSize: 32, rounding });
     const float = (bytes: Uint8Array): number => new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);

@@ -2,10 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fingerprintModel } from '../../../src/models/fingerprint/fingerprint.ts';
-import { tensorTypeNamed } from '../../../src/models/gguf/tensor-types.ts';
 import { repackToMlx } from '../../../src/models/mlx/repack.ts';
 import { openWeights } from '../../../src/models/weights/weights.ts';
-import { bitsOf, failure, floatsFromBase64, fromBase64, ggmlBlocks, temporaryFolder, writeModel } from '../fixture.ts';
+import { bitsOf, failure, finiteBlocks, temporaryFolder, writeModel } from '../fixture.ts';
 
 /** Formats that MLX can hold exactly beside the simple ones, with the packing and the scales that it takes. */
 const FORMS = {
@@ -17,8 +16,6 @@ const FORMS = {
   TQ2_0: { group_size: 128, bits: 2, mode: 'affine', scales: ['F16', 'F32'] },
   MXFP4: { group_size: 32, bits: 4, mode: 'mxfp4', scales: ['U8', 'U8'] },
 } as const;
-/** Largest 127 * d whose zero point 128 * d still fits f16. */
-const F16_ZERO_POINT_MAX = 64_000;
 type Form = keyof typeof FORMS;
 
 describe('the lossless repack of formats with their own grids', async () => {
@@ -80,23 +77,6 @@ describe('the lossless repack of formats with their own grids', async () => {
 
 interface Config {
   readonly quantization: Record<string, unknown>;
-}
-
-/** Blocks with an infinite scale are damage, and left out. */
-function finiteBlocks(type: Form): { bytes: Uint8Array; values: Float32Array } {
-  const { blockBytes, blockValues } = tensorTypeNamed(type);
-  const fixture = ggmlBlocks[type]!;
-  const [allBytes, allValues] = [fromBase64(fixture.bytes), floatsFromBase64(fixture.values)];
-  const blocks = Array.from({ length: allValues.length / blockValues }, (_, i) => ({
-    bytes: allBytes.subarray(i * blockBytes, (i + 1) * blockBytes),
-    values: allValues.subarray(i * blockValues, (i + 1) * blockValues),
-  })).filter(({ values }) => values.every((value) => Math.abs(value) < F16_ZERO_POINT_MAX));
-  const whole = blocks.slice(0, blocks.length - (blocks.length % (256 / blockValues)));
-  return {
-    bytes: Buffer.concat(whole.map(({ bytes }) => bytes)),
-    // -0 is 0: a sum of affine numbers cannot hold it.
-    values: Float32Array.from(whole.flatMap(({ values }) => Array.from(values, (value) => value + 0))),
-  };
 }
 
 async function valuesOf(path: string, name: string): Promise<Float32Array> {
