@@ -78,11 +78,13 @@ describe.skipIf(!isReady)('mlx', { timeout: TIMEOUT_MS }, async () => {
     });
   }
 
-  for (const architecture of ['llama', 'qwen2', 'smollm3', 'gemma2', 'phi3'] as const) {
+  for (const architecture of ['llama', 'qwen2', 'smollm3', 'gemma2', 'gemma3', 'phi3'] as const) {
     it(`loads a model of ${architecture}`, async () => {
       const path = join(folder, `${architecture}.gguf`);
       const norm = { type: 'F32', shape: [32] };
       const gemma = { 'blk.0.post_attention_norm.weight': norm, 'blk.0.post_ffw_norm.weight': norm };
+      const heads = { type: 'F32', shape: [16] };
+      const gemma3 = { ...gemma, 'blk.0.attn_q_norm.weight': heads, 'blk.0.attn_k_norm.weight': heads };
       const phi = {
         'blk.0.attn_q.weight': null,
         'blk.0.attn_k.weight': null,
@@ -94,7 +96,7 @@ describe.skipIf(!isReady)('mlx', { timeout: TIMEOUT_MS }, async () => {
       };
       const bias = (size: number): { type: string; shape: number[] } => ({ type: 'F32', shape: [size] });
       const qwen = { 'blk.0.attn_q.bias': bias(32), 'blk.0.attn_k.bias': bias(16), 'blk.0.attn_v.bias': bias(16) };
-      const tensors = { llama: {}, smollm3: {}, qwen2: qwen, gemma2: gemma, phi3: phi }[architecture];
+      const tensors = { llama: {}, smollm3: {}, qwen2: qwen, gemma2: gemma, gemma3, phi3: phi }[architecture];
       await writeModel(path, { architecture, tensors });
       await repackToMlx(path, join(folder, architecture), { scales: 'f32' });
       expect(check('load', join(folder, architecture))).toBe(0);
