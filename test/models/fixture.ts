@@ -53,11 +53,11 @@ export function finiteBlocks(type: string): { bytes: Uint8Array; values: Float32
   const { blockBytes, blockValues } = tensorTypeNamed(type);
   const fixture = ggmlBlocks[type]!;
   const [allBytes, allValues] = [fromBase64(fixture.bytes), floatsFromBase64(fixture.values)];
-  const blocks = Array.from({ length: allValues.length / blockValues }, (_, i) => ({
+  const candidates = Array.from({ length: allValues.length / blockValues }, (_, i) => ({
     bytes: allBytes.subarray(i * blockBytes, (i + 1) * blockBytes),
     values: allValues.subarray(i * blockValues, (i + 1) * blockValues),
   })).filter(({ values }) => values.every((value) => Math.abs(value) < F16_ZERO_POINT_MAX));
-  const whole = blocks.slice(0, blocks.length - (blocks.length % (256 / blockValues)));
+  const whole = candidates.slice(0, candidates.length - (candidates.length % (256 / blockValues)));
   return {
     bytes: Buffer.concat(whole.map(({ bytes }) => bytes)),
     // -0 is 0: a sum of affine numbers cannot hold it.

@@ -207,7 +207,7 @@ async function writeTexts(source: ConversionSource, plan: QuantizePlan, folder: 
 /** As mlx_lm saves it: the source's entries, sorted, with the packing; the end tokens of generation_config.json win. */
 async function folderConfig(
   path: string,
-  { _name_or_path: _, vision_config: _vision, ...config }: ModelConfig,
+  config: ModelConfig,
   { quantization }: QuantizePlan,
 ): Promise<Record<string, unknown>> {
   const endTokens = await generationEndTokens(path);
@@ -216,7 +216,8 @@ async function folderConfig(
     ...(endTokens === null ? {} : { eos_token_id: endTokens }),
     ...(quantization === null ? {} : { quantization, quantization_config: quantization }),
   };
-  return Object.fromEntries(Object.entries(merged).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const kept = Object.entries(merged).filter(([key]) => key !== '_name_or_path' && key !== 'vision_config');
+  return Object.fromEntries(kept.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 const GENERATION_CONFIG_BYTES_MAX = 1 << 20;

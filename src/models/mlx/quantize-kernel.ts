@@ -58,7 +58,7 @@ export class QuantizeKernel {
     compiled ??= new WebAssembly.Module(readFileSync(new URL('./quantize.wasm', import.meta.url)));
     const { exports } = new WebAssembly.Instance(compiled, { host: { memory: this.#memory } });
     this.#quantize = exports['quantize'] as QuantizeExport;
-    this.source = new Uint8Array(this.#memory.buffer as ArrayBuffer, SCRATCH_BYTES, SOURCE_BYTES);
+    this.source = new Uint8Array(this.#memory.buffer, SCRATCH_BYTES, SOURCE_BYTES);
   }
 
   /** Quantises the first `values` weights of `source`, a multiple of the group size. */

@@ -6,8 +6,7 @@ import type { AffineOptions, FloatDtype, Rounding } from './quantize-kernel.ts';
 import { placeInShards, type PlacedOutput, type Placement } from './shards.ts';
 import type { ConversionSource, SourceTensor } from './source.ts';
 
-export const RECIPES = ['mixed_2_6', 'mixed_3_4', 'mixed_3_6', 'mixed_4_6'] as const;
-export type Recipe = (typeof RECIPES)[number];
+export type Recipe = 'mixed_2_6' | 'mixed_3_4' | 'mixed_3_6' | 'mixed_4_6';
 const RECIPE_BITS: Readonly<Record<Recipe, { readonly low: number; readonly high: number }>> = {
   mixed_2_6: { low: 2, high: 6 },
   mixed_3_4: { low: 3, high: 4 },
@@ -15,8 +14,6 @@ const RECIPE_BITS: Readonly<Record<Recipe, { readonly low: number; readonly high
   mixed_4_6: { low: 4, high: 6 },
 };
 
-export const WIDTHS = [2, 3, 4, 5, 6, 8] as const;
-export const GROUP_SIZES = [32, 64, 128] as const;
 /** mlx_lm.convert's own. */
 export const DEFAULT_BITS = 4;
 export const DEFAULT_GROUP_SIZE = 64;

@@ -66,7 +66,7 @@ function feed(worker: Worker, queue: Iterator<SlabJob>, onDone: (sourceBytes: nu
       const next = queue.next();
       if (next.done === true) return;
       pending++;
-      worker.postMessage(next.value);
+      worker.postMessage(next.value, []);
     };
     worker.on('error', reject);
     worker.on('message', (answer: SlabAnswer) => {

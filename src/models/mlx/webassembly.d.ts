@@ -1,14 +1,18 @@
 /** What quantize-kernel.ts uses of the global that Node has; the DOM's types, which declare it, are not loaded here. */
 declare namespace WebAssembly {
-  class Memory {
-    constructor(descriptor: { initial: number });
+  interface Memory {
     readonly buffer: ArrayBuffer;
   }
-  class Module {
-    constructor(bytes: Uint8Array);
+  interface Module {
+    readonly [Symbol.toStringTag]: string;
   }
-  class Instance {
-    constructor(module: Module, imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>);
+  interface Instance {
     readonly exports: Readonly<Record<string, unknown>>;
   }
+  const Memory: new (descriptor: { initial: number }) => Memory;
+  const Module: new (bytes: Uint8Array) => Module;
+  const Instance: new (
+    module: Module,
+    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  ) => Instance;
 }
