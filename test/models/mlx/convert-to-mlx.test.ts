@@ -241,14 +241,16 @@ describe('convertToMlx', async () => {
     expect((await config(done))['quantization']).toMatchObject({ bits: 8 });
   });
 
-  it('leaves nothing behind when it is stopped', async () => {
-    const own = join(folder, 'own');
-    await mkdir(own);
-    const controller = new AbortController();
-    const ui = { ...silent, status: (text: string) => text.startsWith('Converting') && controller.abort() };
-    await expect(
-      convertToMlx(ask(await source(), join(own, 'out'), { bits: 4, signal: controller.signal, ui })),
-    ).rejects.toMatchObject({ name: 'AbortError' });
-    expect(readdirSync(own)).toEqual([]);
-  });
+  for (const threads of [null, 1]) {
+    it(`leaves nothing behind when it is stopped, ${threads === null ? 'in this thread' : 'with threads'}`, async () => {
+      const own = join(folder, `own-${threads}`);
+      await mkdir(own);
+      const controller = new AbortController();
+      const ui = { ...silent, status: (text: string) => text.startsWith('Converting') && controller.abort() };
+      await expect(
+        convertToMlx(ask(await source(), join(own, 'out'), { bits: 4, threads, signal: controller.signal, ui })),
+      ).rejects.toMatchObject({ name: 'AbortError' });
+      expect(readdirSync(own)).toEqual([]);
+    });
+  }
 });
