@@ -126,7 +126,7 @@ export async function prepareMlx(
     fileBytes,
     fingerprint: proof.fingerprint,
     bitsPerWeight: (fileBytes * 8) / model.facts.parameterCount,
-    quantisation: `${model.facts.quantisation} as MLX affine, group 32, ${scales} scales`,
+    quantisation: `${model.facts.quantisation} as MLX, lossless`,
     derivedBy: 'lossless repack by runoff',
   };
   return { path: folder, facts, warnings: result.warnings };

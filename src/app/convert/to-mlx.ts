@@ -17,6 +17,7 @@ import {
 } from '../../models/mlx/quantize-plan.ts';
 import { repackToMlx } from '../../models/mlx/repack.ts';
 import { openConversionSource } from '../../models/mlx/source.ts';
+import { summarizeFolder } from '../../models/mlx/summary.ts';
 import { compareWeights } from '../../models/verify/compare-weights.ts';
 import { freeBytes } from '../../platform/folders.ts';
 import type { Ui } from '../ui.ts';
@@ -135,9 +136,9 @@ async function lossless(ask: ConvertToMlxAsk, out: string): Promise<Omit<Convert
     onProgress: conversionProgress(ask.ui, 'Repacking for MLX, lossless'),
     check: (folder) => proveIdentical(ask, folder),
   });
-  const values = header.tensors.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const { bitsPerWeight } = await summarizeFolder(out);
   const notes = [...warnings, 'Every weight is the same number as in the GGUF; that was checked.'];
-  return { fileBytes: outputBytes, bitsPerWeight: (8 * outputBytes) / values, notes };
+  return { fileBytes: outputBytes, bitsPerWeight, notes };
 }
 
 async function proveIdentical({ source, signal, ui }: ConvertToMlxAsk, folder: string): Promise<void> {
