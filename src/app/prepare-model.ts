@@ -4,6 +4,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { assert } from '../core/assert.ts';
 import { AppError } from '../core/errors.ts';
 import type { Device } from '../core/engine.ts';
 import type { ModelFacts } from '../core/record.ts';
@@ -22,6 +23,8 @@ export interface ModelAsk {
   readonly spec: string;
   readonly cacheFolder: string;
   readonly python: string | null;
+  /** Why nothing may be downloaded; null where it may. */
+  readonly offlineBecause: string | null;
   readonly signal: AbortSignal;
   readonly ui: Ui;
 }
@@ -31,6 +34,8 @@ export interface PreparedModel {
   readonly path: string;
   readonly gguf: GgufModelFacts;
   readonly facts: ModelFacts;
+  /** Means this very model for ever; null for a file of the user's own. */
+  readonly pinned: string | null;
   readonly warnings: readonly string[];
 }
 
@@ -43,6 +48,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const resolved = await resolveModel(spec, {
     cacheFolder: join(cacheFolder, 'models'),
     ...(ask.python === null ? {} : { python: ask.python }),
+    offlineBecause: ask.offlineBecause,
     onProgress: (text) => ui.status(text),
     signal,
   });
@@ -50,7 +56,9 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const path = isDemonstration ? await requantizeDemonstration(resolved.path, ask) : resolved.path;
   ui.status(`Reading ${basename(path)}`);
   const gguf = await modelFacts(path);
-  const proof = await storedFingerprint(path, proofsFolder(cacheFolder), { signal });
+  const proof = await proveGguf(path, cacheFolder, signal);
+  if (!isDemonstration && resolved.sha256 !== null && proof.sha256 !== resolved.sha256)
+    throw notAnnounced(path, proof.sha256, resolved.sha256);
   const facts: ModelFacts = {
     // general.name is often a training label; the file's name is what its user knows it by.
     name: basename(path).replace(/\.gguf$/i, ''),
@@ -68,12 +76,26 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     architecture: gguf.architecture,
     contextTokens: gguf.contextTokens,
     addBos: gguf.addBos,
+    ...(resolved.pinned === undefined ? {} : { source: resolved.pinned }),
   };
-  const warnings =
+  const slowKernels =
     gguf.quantisation === 'Q4_1' && process.arch === 'x64'
       ? ['llama.cpp repacks Q4_0 but not Q4_1 on x86: the same model as Q4_0 is often 1.5 to 3 times faster there.']
       : [];
-  return { path, gguf, facts, warnings };
+  return {
+    path,
+    gguf,
+    facts,
+    pinned: resolved.pinned ?? null,
+    warnings: [...(resolved.warnings ?? []), ...slowKernels],
+  };
+}
+
+/** What lies in the hub's shared cache may be damaged since it was downloaded. */
+function notAnnounced(path: string, found: string, announced: string): AppError {
+  return new AppError('model-invalid', `${path} has sha256 ${found}; its source announces ${announced}`, {
+    hint: 'Remove the file and run again: it is downloaded anew.',
+  });
 }
 
 /** Pure: where the requantised demonstration model lies once a run or a setup has made it. */
@@ -146,15 +168,23 @@ export async function proveBytes(
   const file = join(proofsFolder(cacheFolder), `${key}.json`);
   const kept = existsSync(file) ? partProofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;
   if (kept?.success) return kept.data.sha256;
-  const hash = createHash('sha256');
-  const range = { start: offset, end: offset + byteLength - 1, highWaterMark: 8 << 20, signal };
-  for await (const chunk of createReadStream(path, range)) hash.update(chunk as Buffer);
-  const sha256 = hash.digest('hex');
+  const sha256 = await sha256Of(path, { start: offset, end: offset + byteLength - 1, signal });
   await atomicWrite(file, JSON.stringify({ sha256 }));
   return sha256;
 }
 
 const partProofSchema = z.object({ sha256: z.string() });
+
+/** Hash and fingerprint of a GGUF, kept beside it. */
+export async function proveGguf(
+  path: string,
+  cacheFolder: string,
+  signal: AbortSignal,
+): Promise<{ readonly sha256: string; readonly fingerprint: string | null }> {
+  const { sha256, fingerprint } = await storedFingerprint(path, proofsFolder(cacheFolder), { signal });
+  assert(sha256 !== null, 'a single file has a hash');
+  return { sha256, fingerprint };
+}
 
 function parseJson(text: string): unknown {
   try {
@@ -167,4 +197,13 @@ function parseJson(text: string): unknown {
 /** Where fingerprints are kept whose model lies in a folder that cannot be written. */
 function proofsFolder(cacheFolder: string): string {
   return join(cacheFolder, 'proofs');
+}
+
+export async function sha256Of(
+  path: string,
+  part: { readonly start?: number; readonly end?: number; readonly signal?: AbortSignal } = {},
+): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 8 << 20, ...part })) hash.update(chunk as Buffer);
+  return hash.digest('hex');
 }

@@ -13,7 +13,7 @@ const WIDTH = 100;
 export async function verifyCommand(a: string, b: string, raw: Record<string, unknown>): Promise<void> {
   const { within, json } = options.parse(raw);
   const ui = terminalUi(process.stderr);
-  const { signal, release } = interruptible(ui, 'Stopping: there will be no verdict.');
+  const { signal, release } = interruptible(ui, 'there will be no verdict.');
   try {
     const comparison = await verifyModels({ a, b, relativeRmseMax: within ?? RELATIVE_RMSE_MAX, signal, ui });
     ui.done();

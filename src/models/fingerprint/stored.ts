@@ -1,11 +1,12 @@
 /**
  * Fingerprints kept beside the model, so that gigabytes are not read twice: MODEL.gguf.fingerprint.json, or
  * fingerprint.json in a folder. They count while names, sizes and times of change of the files are the same, and while the
- * rules are. Where the folder cannot be written they are kept in the cache.
+ * rules are. Where the folder cannot be written, and for links into the caches of other
+ * programs, they are kept in runoff's cache.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
@@ -43,7 +44,10 @@ export async function storedFingerprint(
   const files = await describeFiles(absolute, isFolder);
   const beside = isFolder ? join(absolute, 'fingerprint.json') : `${absolute}.fingerprint.json`;
   const key = createHash('sha256').update(absolute).digest('hex').slice(0, 32);
-  const places = [beside, join(fallbackFolder, `${key}.json`)];
+  const inCache = join(fallbackFolder, `${key}.json`);
+  // A link leads into a cache that other programs share: nothing is added to it.
+  const isLink = (await lstat(absolute)).isSymbolicLink();
+  const places = isLink ? [inCache, inCache] : [beside, inCache];
   for (const place of places) {
     const kept = await readSidecar(place);
     if (kept !== null && kept.rule === FINGERPRINT_RULE && JSON.stringify(kept.files) === JSON.stringify(files))

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { storedFingerprint } from '../../../src/models/fingerprint/stored.ts';
@@ -69,6 +69,14 @@ describe('storedFingerprint', async () => {
     expect(fingerprint).toBe(tinyModels.llama.fingerprint);
     expect(existsSync(join(folder, 'own-cache'))).toBe(true);
     expect((await storedFingerprint(path, join(folder, 'own-cache'))).fingerprint).toBe(fingerprint);
+  });
+
+  it('goes to the cache for a link into a cache that other programs share', async () => {
+    const path = join(folder, 'link.gguf');
+    await symlink(await model('target.gguf'), path);
+    expect((await storedFingerprint(path, cache)).fingerprint).toBe(tinyModels.llama.fingerprint);
+    expect(existsSync(`${path}.fingerprint.json`)).toBe(false);
+    expect((await storedFingerprint(path, cache)).fingerprint).toBe(tinyModels.llama.fingerprint);
   });
 
   it('is null for values that cannot be read: the hash is kept all the same', async () => {
