@@ -127,6 +127,8 @@ function tokenizerText({ tokenizer, preTokenizer, vocabularySize }: ModelReport)
   if (tokenizer === null) return 'none inside';
   const known = Object.hasOwn(TOKENIZERS, tokenizer) ? TOKENIZERS[tokenizer] : undefined;
   const kind = known === undefined ? tokenizer : `${tokenizer} (${known})`;
+  // A folder holds the rules themselves; a GGUF only their name.
+  if (known === undefined && preTokenizer === null) return `${kind}, ${count(vocabularySize, 'token')}`;
   const pre = preTokenizer === null ? 'no pre-tokenizer named' : `pre-tokenizer ${preTokenizer}`;
   return `${kind}, ${pre}, ${count(vocabularySize, 'token')}`;
 }

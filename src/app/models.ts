@@ -1,10 +1,12 @@
 /** What `runoff models` does: looks into model files, and makes llamafiles. */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { AppError } from '../core/errors.ts';
 import { memoryBytes, summarizeGguf, type GgufSummary } from '../models/gguf/summary.ts';
 import { llamafileHazards, type Hazard, type HazardId } from '../models/llamafile/hazards.ts';
 import { packLlamafile } from '../models/llamafile/pack.ts';
+import { summarizeFolder, type FolderSummary } from '../models/mlx/summary.ts';
+import { folderBytes } from '../platform/folders.ts';
 import { readLlamafile, type LlamafileFacts } from '../models/llamafile/read-llamafile.ts';
 import type { Ui } from './ui.ts';
 
@@ -12,7 +14,7 @@ import type { Ui } from './ui.ts';
 export interface Inspection {
   readonly path: string;
   readonly fileBytes: number;
-  /** Null for a .gguf file. */
+  /** Null for a .gguf file and for a folder. */
   readonly llamafile: LlamafileReport | null;
   readonly models: readonly ModelReport[];
 }
@@ -70,6 +72,11 @@ const CONTEXT_TOKENS = 4_096;
  */
 export async function inspectModel(path: string, contextTokens: number | null): Promise<Inspection> {
   const absolute = resolve(path);
+  const isFolder = await stat(absolute).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  if (isFolder || absolute.endsWith('.safetensors')) return inspectFolder(absolute, { isFolder, contextTokens });
   if ((await magicOf(absolute)) === 'GGUF' || /\.gguf$/i.test(path)) {
     const summary = await summarizeGguf(absolute);
     const { fileBytes } = summary;
@@ -107,6 +114,34 @@ function nameOf({ literal }: LlamafileFacts): string | null {
   return `${literal.program} ${literal.version}${literal.note === null ? '' : ` (${literal.note})`}`;
 }
 
+async function inspectFolder(
+  path: string,
+  { isFolder, contextTokens }: { isFolder: boolean; contextTokens: number | null },
+): Promise<Inspection> {
+  const summary = await summarizeFolder(path);
+  const fileBytes = isFolder ? await folderBytes(path) : (await stat(path)).size;
+  return { path, fileBytes, llamafile: null, models: [folderReport(summary, fileBytes, contextTokens)] };
+}
+
+function folderReport(summary: FolderSummary, fileBytes: number, asked: number | null): ModelReport {
+  const { name, weightBytes, cacheBytesPerToken: perToken, format: _, ...facts } = summary;
+  const tokens = contextFor(facts.contextTokens, asked);
+  const cacheBytes = perToken === null ? null : perToken * tokens;
+  return {
+    ...facts,
+    fileName: name,
+    name,
+    fileBytes,
+    place: null,
+    preTokenizer: null,
+    memory: { contextTokens: tokens, weightBytes, cacheBytes },
+  };
+}
+
+function contextFor(known: number, asked: number | null): number {
+  return asked ?? Math.min(CONTEXT_TOKENS, known === 0 ? CONTEXT_TOKENS : known);
+}
+
 async function magicOf(path: string): Promise<string> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
@@ -119,7 +154,7 @@ async function magicOf(path: string): Promise<string> {
     return buffer.toString('latin1', 0, bytesRead);
   } catch (cause) {
     throw new AppError('model-unsupported', `${path} is not a file that can be read.`, {
-      hint: 'Give the path of a .gguf file or a llamafile.',
+      hint: 'Give the path of a .gguf file, a llamafile or a model folder.',
       cause,
     });
   } finally {
@@ -133,8 +168,7 @@ function report(
   place: ModelReport['place'],
   asked: number | null,
 ): ModelReport {
-  const known = summary.contextTokens === 0 ? CONTEXT_TOKENS : summary.contextTokens;
-  const contextTokens = asked ?? Math.min(CONTEXT_TOKENS, known);
+  const contextTokens = contextFor(summary.contextTokens, asked);
   const memory = memoryBytes(summary, contextTokens);
   return {
     fileName,

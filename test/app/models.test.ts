@@ -6,6 +6,8 @@ import { afterAll, expect, test } from 'vitest';
 import { inspectModel, packModels } from '../../src/app/models.ts';
 import { describeInspection } from '../../src/app/models-text.ts';
 import { AppError } from '../../src/core/errors.ts';
+import { repackToMlx } from '../../src/models/mlx/repack.ts';
+import { safetensorsFile } from '../models/model-folder.ts';
 import { model, text, writeFakeLlamafile } from '../models/llamafile/fake-llamafile.ts';
 
 const TINY = new URL('../models/fixtures/tiny-llama.gguf', import.meta.url).pathname;
@@ -134,4 +136,48 @@ test('packing tells at once what makes the file useless, and nothing else', asyn
   expect(warnings.map(({ id }) => id)).toEqual(['no-arm64', 'server-in-args']);
   expect(fileBytes).toBeGreaterThan(readFileSync(TINY).length);
   expect(lines.some((line) => line.startsWith('Packing new.llamafile'))).toBe(true);
+});
+
+test('an MLX folder, as it is printed, with the licence of its model card', async () => {
+  const path = join(folder, 'tiny-mlx');
+  await repackToMlx(TINY, path, { scales: 'f16' });
+  await writeFile(join(path, 'README.md'), '---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n');
+  await writeFile(join(path, 'chat_template.jinja'), '{{ messages }}');
+  const printed = scrub(describeInspection(await inspectModel(path, 64), 80)).replace(/size .*/, 'size SIZE');
+  expect(printed).toMatchInlineSnapshot(`
+    "tiny-mlx
+      file           /models/tiny-mlx
+      size SIZE
+      name           tiny-mlx
+      architecture   llama, 1 layer
+      parameters     27,328
+      quantisation   F16; 9.57 bits per weight over all tensors
+      tensors        4 F16 (26.2% of the bytes), 1 BF16 (25.0%), 2 8-bit affine,
+                     groups of 32 (22.9%), 2 5-bit affine, groups of 32 (14.1%), 2
+                     4-bit affine, groups of 32 (11.7%)
+      tokenizer      tokenizer.json, 40 tokens
+      chat template  yes
+      context        128 tokens at most
+      memory         0.0390 MiB: 0.0312 MiB of weights and 0.00781 MiB of f16 cache
+                     for 64 tokens; working buffers come on top
+      licence        apache-2.0"
+  `);
+});
+
+test('a single .safetensors file without a configuration', async () => {
+  const path = join(folder, 'alone.safetensors');
+  const bytes = new Uint8Array(4 * 6);
+  await writeFile(path, safetensorsFile([{ name: 'x.weight', dtype: 'F32', shape: [2, 3], bytes }]));
+  const { models } = await inspectModel(path, null);
+  expect(models).toEqual([
+    expect.objectContaining({
+      architecture: 'unknown',
+      parameterCount: 6,
+      bitsPerWeight: 32,
+      quantisation: 'F32',
+      tokenizer: null,
+      layerCount: null,
+      memory: { contextTokens: 4_096, weightBytes: 24, cacheBytes: null },
+    }),
+  ]);
 });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { modelCard } from '../../src/app/publish-cards.ts';
 import { describeModel, type ModelAnswers } from '../../src/app/publish-model.ts';
-import { fingerprintGguf } from '../../src/models/fingerprint/fingerprint.ts';
+import { fingerprintModel } from '../../src/models/fingerprint/fingerprint.ts';
 import { repackToMlx } from '../../src/models/mlx/repack.ts';
 import { failure, fixturePath, temporaryFolder } from '../models/fixture.ts';
 
@@ -34,7 +34,7 @@ describe('a folder for MLX', () => {
       format: 'mlx',
       architecture: 'llama',
       derivedBy: 'lossless repack by runoff, f16 scales',
-      fingerprint: (await fingerprintGguf(GGUF)).fingerprint,
+      fingerprint: (await fingerprintModel(GGUF)).fingerprint,
     });
     expect(model.source).toMatch(/^tiny-llama\.gguf/);
     const paths = model.files.map(({ path }) => path);

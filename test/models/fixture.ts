@@ -23,6 +23,9 @@ interface Blocks {
 
 export const blocks = JSON.parse(readFileSync(new URL('blocks.json', FOLDER), 'utf8')) as Blocks;
 
+/** What gguf-py reads from blocks with several scales (fixtures/make_ggml_blocks.py). */
+export const ggmlBlocks = JSON.parse(readFileSync(new URL('ggml-blocks.json', FOLDER), 'utf8')) as Blocks['dequantize'];
+
 export interface TinyModel {
   readonly fingerprint: string;
   readonly tensors: Readonly<Record<string, string>>;
@@ -40,6 +43,26 @@ export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
 
 export function floatsFromBase64(text: string): Float32Array {
   return new Float32Array(fromBase64(text).buffer);
+}
+
+/** Largest 127 * d whose zero point 128 * d still fits f16. */
+const F16_ZERO_POINT_MAX = 64_000;
+
+/** Those of `ggmlBlocks` whose scale is no damage, as whole rows of 256. */
+export function finiteBlocks(type: string): { bytes: Uint8Array; values: Float32Array } {
+  const { blockBytes, blockValues } = tensorTypeNamed(type);
+  const fixture = ggmlBlocks[type]!;
+  const [allBytes, allValues] = [fromBase64(fixture.bytes), floatsFromBase64(fixture.values)];
+  const candidates = Array.from({ length: allValues.length / blockValues }, (_, i) => ({
+    bytes: allBytes.subarray(i * blockBytes, (i + 1) * blockBytes),
+    values: allValues.subarray(i * blockValues, (i + 1) * blockValues),
+  })).filter(({ values }) => values.every((value) => Math.abs(value) < F16_ZERO_POINT_MAX));
+  const whole = candidates.slice(0, candidates.length - (candidates.length % (256 / blockValues)));
+  return {
+    bytes: Buffer.concat(whole.map(({ bytes }) => bytes)),
+    // -0 is 0: a sum of affine numbers cannot hold it.
+    values: Float32Array.from(whole.flatMap(({ values }) => Array.from(values, (value) => value + 0))),
+  };
 }
 
 /** Bit patterns, with every NaN as one: its payload is nobody's promise. */

@@ -10,8 +10,11 @@
  * 2. Each value is the float32 that the format defines, one float32 rounding per operation and no fused multiply-add:
  *    - F32, F16, BF16: the value itself.
  *    - Q4_0, Q5_0, Q8_0: fround(q * d), with q signed (minus 8, minus 16, as stored). Q4_1, Q5_1: fround(fround(q * d) + m).
+ *    - Q2_K, Q4_K, Q5_K: fround(d * sub-scale * q - dmin * sub-minimum), the products being exact. Q3_K, Q6_K, IQ4_NL, IQ4_XS,
+ *      TQ1_0, TQ2_0, MXFP4: the exact product.
  *    - MLX affine: fround(fround(q * scale) + bias), scale and bias widened to float32, with the bits and the group size of
- *      that layer.
+ *      that layer. MLX mxfp4: the exact product.
+ *    - Norms of Gemma: 1 + weight, rounded to float32, the factor that is applied and that a GGUF holds.
  * 3. Canonical bits: every NaN is 0x7fc00000, and -0 is +0. Minus zero is dropped because a symmetrical block with a negative
  *    scale holds -0 where an affine group, a sum, can only hold +0; no product or sum of weights differs by it but in the sign
  *    of a zero.
@@ -20,11 +23,14 @@
  *    name (by code unit), with the shape as `576x1536` and the tensor's hash in lower-case hexadecimal.
  */
 import { createHash } from 'node:crypto';
-import { fingerprintGgufTensors } from './gguf-tensors.ts';
-import { fingerprintMlxTensors } from './mlx-tensors.ts';
-import type { FingerprintOptions, TensorFingerprint } from './tensor-hash.ts';
+import { breathe } from '../file-io.ts';
+import { chunkRowsOf, openWeights, type WeightTensor } from '../weights/weights.ts';
+import { TensorHash, type FingerprintOptions, type TensorFingerprint } from './tensor-hash.ts';
 
 export type { FingerprintOptions, TensorFingerprint } from './tensor-hash.ts';
+
+/** Names the rules above: a stored fingerprint that was made by others is made again. */
+export const FINGERPRINT_RULE = 'rf1';
 
 export interface Fingerprint {
   /** `rf1-` and 64 hexadecimal digits. */
@@ -33,19 +39,46 @@ export interface Fingerprint {
   readonly tensors: readonly TensorFingerprint[];
 }
 
-/** Rejects with `model-unsupported` for tensor types and architectures whose values this program cannot read. */
-export async function fingerprintGguf(path: string, options: FingerprintOptions = {}): Promise<Fingerprint> {
-  return combine(await fingerprintGgufTensors(path, options));
+/**
+ * `path` is a .gguf file, an MLX or Hugging Face folder, or a .safetensors file.
+ * Rejects with `model-unsupported` for tensor types and architectures whose values this program cannot read.
+ */
+export async function fingerprintModel(path: string, options: FingerprintOptions = {}): Promise<Fingerprint> {
+  const weights = await openWeights(path);
+  try {
+    const totalBytes = weights.tensors.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+    const tensors: TensorFingerprint[] = [];
+    let doneBytes = 0;
+    for (const tensor of weights.tensors) {
+      tensors.push(await hashTensor(tensor, options.signal));
+      doneBytes += tensor.storedBytes;
+      options.onProgress?.({ doneBytes, totalBytes });
+    }
+    return combine(tensors);
+  } finally {
+    await weights.close();
+  }
 }
 
-/** `folder` holds config.json and model*.safetensors, in MLX's affine format or dense. */
-export async function fingerprintMlx(folder: string, options: FingerprintOptions = {}): Promise<Fingerprint> {
-  return combine(await fingerprintMlxTensors(folder, options));
+async function hashTensor(tensor: WeightTensor, signal: AbortSignal | undefined): Promise<TensorFingerprint> {
+  const { name, shape, rows, columns } = tensor;
+  const hash = new TensorHash();
+  const chunkRows = chunkRowsOf([tensor]);
+  const out = new Float32Array(chunkRows * columns);
+  for (let firstRow = 0; firstRow < rows; firstRow += chunkRows) {
+    await breathe();
+    signal?.throwIfAborted();
+    const rowCount = Math.min(chunkRows, rows - firstRow);
+    const values = out.subarray(0, rowCount * columns);
+    tensor.read(firstRow, rowCount, values);
+    hash.update(values);
+  }
+  return { name, shape, sha256: hash.digest() };
 }
 
 function combine(unsorted: readonly TensorFingerprint[]): Fingerprint {
   const tensors = unsorted.toSorted((a, b) => (a.name < b.name ? -1 : 1));
   const hash = createHash('sha256');
   for (const { name, shape, sha256 } of tensors) hash.update(`${name}\t${shape.join('x')}\t${sha256}\n`);
-  return { fingerprint: `rf1-${hash.digest('hex')}`, tensors };
+  return { fingerprint: `${FINGERPRINT_RULE}-${hash.digest('hex')}`, tensors };
 }

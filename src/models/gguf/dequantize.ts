@@ -5,6 +5,8 @@
  */
 import { AppError } from '../../core/errors.ts';
 import { halfToFloatTable } from '../half.ts';
+import { dequantizeQ2K, dequantizeQ3K, dequantizeQ4K, dequantizeQ5K, dequantizeQ6K } from './dequantize-k.ts';
+import { dequantizeIq4Nl, dequantizeIq4Xs, dequantizeMxfp4, dequantizeTernary } from './dequantize-small.ts';
 import type { TensorType } from './tensor-types.ts';
 
 /** `bytes` holds whole blocks and starts at a multiple of 4; fills `out` from its start. */
@@ -19,6 +21,16 @@ const DEQUANTIZERS: Readonly<Record<string, Dequantizer>> = {
   Q5_0: dequantizeQ5_0,
   Q5_1: dequantizeQ5_1,
   Q8_0: dequantizeQ8_0,
+  Q2_K: dequantizeQ2K,
+  Q3_K: dequantizeQ3K,
+  Q4_K: dequantizeQ4K,
+  Q5_K: dequantizeQ5K,
+  Q6_K: dequantizeQ6K,
+  IQ4_NL: dequantizeIq4Nl,
+  IQ4_XS: dequantizeIq4Xs,
+  TQ1_0: (bytes, out, blocks) => dequantizeTernary(bytes, out, { blocks, type: 'TQ1_0' }),
+  TQ2_0: (bytes, out, blocks) => dequantizeTernary(bytes, out, { blocks, type: 'TQ2_0' }),
+  MXFP4: dequantizeMxfp4,
 };
 
 export function canDequantize(type: TensorType): boolean {

@@ -2,8 +2,7 @@
 import { AppError } from '../../core/errors.ts';
 import { numberOf, requiredCount, textOf } from '../gguf/metadata.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
-
-export type ArchitectureName = 'llama' | 'qwen2' | 'qwen3';
+import { FAMILIES, isArchitectureName, type ArchitectureName, type Family } from './families.ts';
 
 export interface Architecture {
   readonly name: ArchitectureName;
@@ -17,29 +16,25 @@ export interface Architecture {
   readonly ropeBase: number;
   /** 0 when the header does not tell. */
   readonly contextTokens: number;
-  /**
-   * llama.cpp's converter interleaves the two halves of every query and key head (its rotary embedding pairs neighbours);
-   * Hugging Face's order pairs across halves. SmolLM2 and Mistral are stored as `llama`.
-   */
-  readonly permutesQueryAndKey: boolean;
+  /** Leading values of a head that are rotated; all but in Phi. */
+  readonly rotarySize: number;
+  readonly family: Family;
 }
-
-const NAMES: readonly ArchitectureName[] = ['llama', 'qwen2', 'qwen3'];
 
 /** Rejects with `model-unsupported` where a faithful description is not possible. */
 export function readArchitecture(header: GgufHeader): Architecture {
   const { metadata, path } = header;
   const stored = textOf(metadata, 'general.architecture');
-  const name = NAMES.find((candidate) => candidate === stored);
-  if (name === undefined) {
+  if (!isArchitectureName(stored)) {
     throw new AppError(
       'model-unsupported',
-      `${path}: the architecture ${stored ?? '(none)'} is not supported for MLX or fingerprints; these are: ${NAMES.join(', ')}.`,
+      `${path}: the architecture ${stored ?? '(none)'} is not supported for MLX or fingerprints; these are: ${Object.keys(FAMILIES).join(', ')}.`,
       {
         hint: 'Engines that read GGUF can still run it.',
       },
     );
   }
+  const name = stored;
   refuseExperts(header, name);
   const count = (key: string): number => requiredCount(metadata, `${name}.${key}`, path);
   const headCount = count('attention.head_count');
@@ -56,7 +51,8 @@ export function readArchitecture(header: GgufHeader): Architecture {
     normEpsilon: numberOf(metadata, `${name}.attention.layer_norm_rms_epsilon`) ?? 1e-5,
     ropeBase: numberOf(metadata, `${name}.rope.freq_base`) ?? 10_000,
     contextTokens: numberOf(metadata, `${name}.context_length`) ?? 0,
-    permutesQueryAndKey: name === 'llama',
+    rotarySize: numberOf(metadata, `${name}.rope.dimension_count`) ?? headSize,
+    family: FAMILIES[name],
   };
   checkHeads(header, architecture);
   return architecture;
@@ -77,7 +73,7 @@ function refuseExperts({ metadata, path }: GgufHeader, name: string): void {
 
 function checkHeads(
   { metadata, path }: GgufHeader,
-  { name, headSize, headCount, keyValueHeadCount }: Architecture,
+  { name, headSize, headCount, keyValueHeadCount, rotarySize: rotary }: Architecture,
 ): void {
   if (
     !Number.isInteger(headSize) ||
@@ -94,9 +90,9 @@ function checkHeads(
       },
     );
   }
-  const rotary = numberOf(metadata, `${name}.rope.dimension_count`) ?? headSize;
   const valueLength = numberOf(metadata, `${name}.attention.value_length`) ?? headSize;
-  if (rotary !== headSize || valueLength !== headSize) {
+  const mayBePartial = name === 'phi3' && rotary > 0 && rotary < headSize && rotary % 2 === 0;
+  if ((rotary !== headSize && !mayBePartial) || valueLength !== headSize) {
     throw new AppError(
       'model-unsupported',
       `${path}: rotary size ${rotary} and value size ${valueLength} differ from the head size ${headSize}.`,

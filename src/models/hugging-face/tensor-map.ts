@@ -2,6 +2,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
 import { readArchitecture, type Architecture } from './architecture.ts';
+import type { Family } from './families.ts';
 
 export interface MappedTensor {
   readonly source: GgufTensor;
@@ -13,6 +14,8 @@ export interface MappedTensor {
   readonly rowBytes: number;
   /** Set where rows are interleaved by head: see `unpermuteRows`. */
   readonly permutedHeadRows: number | null;
+  /** A norm that is stored as 1 + weight. */
+  readonly holdsFactor: boolean;
 }
 
 const GLOBAL_NAMES: Readonly<Record<string, string>> = {
@@ -21,22 +24,11 @@ const GLOBAL_NAMES: Readonly<Record<string, string>> = {
   output: 'lm_head',
 };
 
-const LAYER_NAMES: Readonly<Record<string, string>> = {
-  attn_norm: 'input_layernorm',
-  ffn_norm: 'post_attention_layernorm',
-  attn_q: 'self_attn.q_proj',
-  attn_k: 'self_attn.k_proj',
-  attn_v: 'self_attn.v_proj',
-  attn_output: 'self_attn.o_proj',
-  attn_q_norm: 'self_attn.q_norm',
-  attn_k_norm: 'self_attn.k_norm',
-  ffn_gate: 'mlp.gate_proj',
-  ffn_up: 'mlp.up_proj',
-  ffn_down: 'mlp.down_proj',
-};
-
 /** Derived from the configuration, no trained weights: becomes `rope_scaling`. */
 export const ROPE_FREQUENCIES = 'rope_freqs.weight';
+/** The same for Phi-3 with a long context. */
+export const ROPE_FACTORS = ['rope_factors_long.weight', 'rope_factors_short.weight'] as const;
+const DERIVED: ReadonlySet<string> = new Set([ROPE_FREQUENCIES, ...ROPE_FACTORS]);
 
 export interface MappedModel {
   readonly architecture: Architecture;
@@ -47,14 +39,14 @@ export interface MappedModel {
 export function mapTensors(header: GgufHeader): MappedModel {
   const architecture = readArchitecture(header);
   const tensors = header.tensors
-    .filter(({ name }) => name !== ROPE_FREQUENCIES)
+    .filter(({ name }) => !DERIVED.has(name))
     .map((tensor) => mapTensor(header.path, architecture, tensor));
   checkLayers(header, architecture, tensors);
   return { architecture, tensors };
 }
 
 function mapTensor(path: string, architecture: Architecture, source: GgufTensor): MappedTensor {
-  const name = huggingFaceName(source.name);
+  const name = huggingFaceName(source.name, architecture.family);
   if (name === null) {
     throw new AppError(
       'model-unsupported',
@@ -66,8 +58,11 @@ function mapTensor(path: string, architecture: Architecture, source: GgufTensor)
   }
   const shape = source.dimensions.toReversed();
   const headCount = permutedHeadCount(architecture, source.name);
-  if (headCount === null)
-    return { source, name, shape, rows: source.rows, rowBytes: source.rowBytes, permutedHeadRows: null };
+  const holdsFactor = architecture.family.normsHoldFactor && name.endsWith('norm.weight');
+  if (headCount === null) {
+    const { rows, rowBytes } = source;
+    return { source, name, shape, rows, rowBytes, permutedHeadRows: null, holdsFactor };
+  }
   const rows = shape[0] as number;
   if (rows !== headCount * architecture.headSize) {
     throw new AppError(
@@ -78,43 +73,41 @@ function mapTensor(path: string, architecture: Architecture, source: GgufTensor)
       },
     );
   }
-  return { source, name, shape, rows, rowBytes: source.byteLength / rows, permutedHeadRows: architecture.headSize };
+  return {
+    source,
+    name,
+    shape,
+    rows,
+    rowBytes: source.byteLength / rows,
+    permutedHeadRows: architecture.headSize,
+    holdsFactor,
+  };
 }
 
 /** `blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; null for anything unknown. */
-export function huggingFaceName(ggufName: string): string | null {
+function huggingFaceName(ggufName: string, { layerNames }: Family): string | null {
   const match = /^(?:blk\.(\d{1,6})\.)?([a-z_]+)\.(weight|bias)$/.exec(ggufName);
   if (match === null) return null;
   const [, layer, part, kind] = match as unknown as [string, string | undefined, string, string];
-  const names = layer === undefined ? GLOBAL_NAMES : LAYER_NAMES;
+  const names = layer === undefined ? GLOBAL_NAMES : layerNames;
   const name = Object.hasOwn(names, part) ? names[part] : undefined;
   if (name === undefined) return null;
   return layer === undefined ? `${name}.${kind}` : `model.layers.${Number(layer)}.${name}.${kind}`;
 }
 
 function permutedHeadCount(architecture: Architecture, ggufName: string): number | null {
-  if (!architecture.permutesQueryAndKey) return null;
+  if (!architecture.family.permutesQueryAndKey) return null;
   if (/\.attn_q\.(weight|bias)$/.test(ggufName)) return architecture.headCount;
   if (/\.attn_k\.(weight|bias)$/.test(ggufName)) return architecture.keyValueHeadCount;
   return null;
 }
 
 /** A model that lacks a layer loads nowhere: better to say so than to convert it. */
-function checkLayers(header: GgufHeader, { layerCount }: Architecture, tensors: readonly MappedTensor[]): void {
+function checkLayers(header: GgufHeader, { layerCount, family }: Architecture, tensors: readonly MappedTensor[]): void {
   const names = new Set(tensors.map(({ name }) => name));
   const needed = ['model.embed_tokens.weight', 'model.norm.weight'];
   for (let layer = 0; layer < layerCount; layer++) {
-    for (const part of [
-      'self_attn.q_proj',
-      'self_attn.k_proj',
-      'self_attn.v_proj',
-      'self_attn.o_proj',
-      'mlp.gate_proj',
-      'mlp.up_proj',
-      'mlp.down_proj',
-    ]) {
-      needed.push(`model.layers.${layer}.${part}.weight`);
-    }
+    for (const part of family.neededParts) needed.push(`model.layers.${layer}.${part}.weight`);
   }
   const missing = needed.find((name) => !names.has(name));
   if (missing === undefined) return;

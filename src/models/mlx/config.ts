@@ -1,27 +1,37 @@
 /** config.json and generation_config.json of an MLX folder. */
+import type { GgufHeader } from '../gguf/read-header.ts';
 import type { Vocabulary } from '../gguf/vocabulary.ts';
 import type { Architecture } from '../hugging-face/architecture.ts';
 import type { MappedModel } from '../hugging-face/tensor-map.ts';
-import { GROUP_SIZE, moduleOf, type PlannedTensor, type RepackPlan } from './plan.ts';
+import { familyConfig } from './family-config.ts';
+import { moduleOf, type ModelDtype, type PlannedTensor } from './plan.ts';
+import type { BlockFormat } from './block-format.ts';
 import type { RopeScaling } from './rope-scaling.ts';
 
-const CLASS_NAMES = { llama: 'LlamaForCausalLM', qwen2: 'Qwen2ForCausalLM', qwen3: 'Qwen3ForCausalLM' } as const;
-
 export interface ConfigRequest {
+  readonly header: GgufHeader;
   readonly model: MappedModel;
-  readonly plan: RepackPlan;
+  readonly modelDtype: ModelDtype;
+  /** Null for a dense model. */
+  readonly quantization: Readonly<Record<string, unknown>> | null;
   readonly vocabulary: Vocabulary | null;
   readonly ropeScaling: RopeScaling | null;
 }
 
-export function modelConfig({ model, plan, vocabulary, ropeScaling }: ConfigRequest): Record<string, unknown> {
+export function modelConfig({
+  header,
+  model,
+  modelDtype,
+  quantization,
+  vocabulary,
+  ropeScaling,
+}: ConfigRequest): Record<string, unknown> {
   const { architecture, tensors } = model;
   const names = new Set(tensors.map(({ name }) => name));
   const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight');
-  const quantization = quantizationConfig(plan.tensors);
   return {
-    architectures: [CLASS_NAMES[architecture.name]],
-    model_type: architecture.name,
+    architectures: [architecture.family.className],
+    model_type: architecture.family.modelType,
     hidden_size: architecture.hiddenSize,
     intermediate_size: architecture.feedForwardSize,
     num_hidden_layers: architecture.layerCount,
@@ -40,7 +50,8 @@ export function modelConfig({ model, plan, vocabulary, ropeScaling }: ConfigRequ
     tie_word_embeddings: !names.has('lm_head.weight'),
     bos_token_id: vocabulary?.bosTokenId ?? null,
     eos_token_id: vocabulary?.eosTokenId ?? null,
-    torch_dtype: plan.modelDtype,
+    torch_dtype: modelDtype,
+    ...familyConfig(header, architecture),
     ...(quantization === null ? {} : { quantization, quantization_config: quantization }),
   };
 }
@@ -57,34 +68,36 @@ function maxPositions({ contextTokens }: Architecture): number {
   return contextTokens > 0 ? contextTokens : 2048;
 }
 
-interface LayerQuantization {
+export interface LayerQuantization {
   readonly group_size: number;
   readonly bits: number;
-  readonly mode: 'affine';
+  readonly mode: 'affine' | 'mxfp4';
 }
 
-/** The commonest width for all, and an entry for every matrix that differs; `false` keeps a matrix dense. Null when all are dense. */
+/** The commonest packing for all, and an entry for every matrix that differs; `false` keeps a matrix dense. Null when all are dense. */
 export function quantizationConfig(
   tensors: readonly PlannedTensor[],
 ): (LayerQuantization & Record<string, unknown>) | null {
   const matrices = tensors.filter(({ tensor }) => tensor.shape.length > 1);
-  const counts = new Map<number, number>();
+  const counts = new Map<string, { count: number; layer: LayerQuantization }>();
   for (const { conversion } of matrices) {
-    if (conversion.kind === 'affine') counts.set(conversion.format.bits, (counts.get(conversion.format.bits) ?? 0) + 1);
+    if (conversion.kind !== 'packed') continue;
+    const layer = packingOf(conversion.format);
+    const key = JSON.stringify(layer);
+    counts.set(key, { count: (counts.get(key)?.count ?? 0) + 1, layer });
   }
-  const [commonest] = [...counts].sort(([, a], [, b]) => b - a);
+  const [commonest] = [...counts.values()].sort((a, b) => b.count - a.count);
   if (commonest === undefined) return null;
-  const [bits] = commonest;
   const overrides: Record<string, LayerQuantization | false> = {};
   for (const { tensor, conversion } of matrices) {
-    if (conversion.kind !== 'affine') overrides[moduleOf(tensor.name)] = false;
-    else if (conversion.format.bits !== bits) overrides[moduleOf(tensor.name)] = affine(conversion.format.bits);
+    const layer = conversion.kind === 'packed' ? packingOf(conversion.format) : false;
+    if (JSON.stringify(layer) !== JSON.stringify(commonest.layer)) overrides[moduleOf(tensor.name)] = layer;
   }
-  return { ...affine(bits), ...overrides };
+  return { ...commonest.layer, ...overrides };
 }
 
-function affine(bits: number): LayerQuantization {
-  return { group_size: GROUP_SIZE, bits, mode: 'affine' };
+function packingOf({ groupSize, bits, mode }: BlockFormat): LayerQuantization {
+  return { group_size: groupSize, bits, mode };
 }
 
 /** The header stores float32: 9.999999747378752e-6 was written as 1e-5, and the shortest decimal gives it back. */

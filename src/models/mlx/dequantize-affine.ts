@@ -57,3 +57,22 @@ function dequantizeStream(
     out[i] = Math.fround(code * scales[group]!) + biases[group]!;
   }
 }
+
+/** E2M1: sign, two bits of exponent, one of fraction. */
+const FP4_VALUES = Float32Array.of(0, 0.5, 1, 1.5, 2, 3, 4, 6, -0, -0.5, -1, -1.5, -2, -3, -4, -6);
+const MXFP4_GROUP = 32;
+
+/** Mode mxfp4: nibbles low first, and a power of two 2^(e - 127) for each group of 32. Products are exact. */
+export function dequantizeMxfp4Rows(
+  { codes, exponents }: { codes: Uint8Array; exponents: Uint8Array },
+  out: Float32Array,
+): void {
+  for (let group = 0, at = 0, to = 0; group < exponents.length; group++) {
+    const scale = 2 ** (exponents[group]! - 127);
+    for (let i = 0; i < MXFP4_GROUP; i += 2, at++, to += 2) {
+      const pair = codes[at]!;
+      out[to] = FP4_VALUES[pair & 15]! * scale;
+      out[to + 1] = FP4_VALUES[pair >>> 4]! * scale;
+    }
+  }
+}

@@ -5,32 +5,63 @@
  * The loops run over 16- and 32-bit views and handle 8 weights per operation: byte by byte they are ten times slower.
  */
 import { halfToFloat, halfToFloatTable, floatToHalf } from '../half.ts';
+import type { BlockFormat, ScaleArray, ScaleType, ScaleWriter } from './block-format.ts';
+import { packIq4Nl, packStream, packTernary, SUPER_FORMATS } from './kernels-super.ts';
 
-export interface BlockFormat {
-  readonly bits: 4 | 5 | 8;
-  /** Code that means 0 in a symmetrical format; null where each block stores its minimum after its scale. */
-  readonly zeroPoint: number | null;
-  readonly blockBytes: number;
-  /** Writes bits * 32 / 32 words a block. Both views start at a multiple of 4 bytes. */
-  readonly packCodes: (bytes: Uint8Array, out: Int32Array, blocks: number) => void;
+const SIMPLE = { mode: 'affine', groupSize: 32, blockValues: 32, scaleTypes: ['f32', 'f16'] } as const;
+
+/** Code that means 0 in a symmetrical format, and where the block's half-precision scale is, in bytes. */
+function symmetrical(
+  zeroPoint: number,
+  blockBytes: number,
+  scaleAt = 0,
+): Pick<BlockFormat, 'blockBytes' | 'scaleWriter'> {
+  const groupsPerBlock = scaleAt === 0 ? 1 : 2;
+  return {
+    blockBytes,
+    scaleWriter: (dtype) => symmetricalWriter({ zeroPoint, blockBytes, scaleAt, groupsPerBlock }, dtype),
+  };
+}
+
+/** A block that stores its minimum after its scale. */
+function withMinimum(blockBytes: number): Pick<BlockFormat, 'blockBytes' | 'scaleWriter'> {
+  return { blockBytes, scaleWriter: (dtype) => minimumWriter(blockBytes, dtype) };
 }
 
 export const BLOCK_FORMATS: Readonly<Record<string, BlockFormat>> = {
-  Q4_0: { bits: 4, zeroPoint: 8, blockBytes: 18, packCodes: packQ4_0 },
-  Q4_1: { bits: 4, zeroPoint: null, blockBytes: 20, packCodes: packQ4_1 },
+  Q4_0: { ...SIMPLE, ...symmetrical(8, 18), bits: 4, packCodes: packQ4_0 },
+  Q4_1: { ...SIMPLE, ...withMinimum(20), bits: 4, packCodes: packQ4_1 },
   Q5_0: {
+    ...SIMPLE,
+    ...symmetrical(16, 22),
     bits: 5,
-    zeroPoint: 16,
-    blockBytes: 22,
     packCodes: (bytes, out, blocks) => packQ5(bytes, out, { blocks, blockBytes: 22, highAt: 2 }),
   },
   Q5_1: {
+    ...SIMPLE,
+    ...withMinimum(24),
     bits: 5,
-    zeroPoint: null,
-    blockBytes: 24,
     packCodes: (bytes, out, blocks) => packQ5(bytes, out, { blocks, blockBytes: 24, highAt: 4 }),
   },
-  Q8_0: { bits: 8, zeroPoint: 128, blockBytes: 34, packCodes: packQ8_0 },
+  Q8_0: { ...SIMPLE, ...symmetrical(128, 34), bits: 8, packCodes: packQ8_0 },
+  IQ4_NL: { ...SIMPLE, ...symmetrical(128, 18), bits: 8, packCodes: packIq4Nl },
+  TQ1_0: {
+    ...SIMPLE,
+    ...symmetrical(1, 54, 52),
+    bits: 2,
+    groupSize: 128,
+    blockValues: 256,
+    packCodes: packTernary('TQ1_0'),
+  },
+  TQ2_0: {
+    ...SIMPLE,
+    ...symmetrical(1, 66, 64),
+    bits: 2,
+    groupSize: 128,
+    blockValues: 256,
+    packCodes: packTernary('TQ2_0'),
+  },
+  ...SUPER_FORMATS,
 };
 
 /*
@@ -95,50 +126,50 @@ function packQ5(
   out: Int32Array,
   { blocks, blockBytes, highAt }: { blocks: number; blockBytes: number; highAt: number },
 ): void {
-  for (let block = 0, to = 0; block < blocks; block++) {
+  const codes = new Uint8Array(32);
+  for (let block = 0; block < blocks; block++) {
     const at = block * blockBytes + highAt;
     const high = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
-    let word = 0;
-    let filled = 0;
     for (let j = 0; j < 32; j++) {
       const nibble = j < 16 ? bytes[at + 4 + j]! & 15 : bytes[at + 4 + j - 16]! >>> 4;
-      const code = nibble | (((high >>> j) & 1) << 4);
-      word |= code << filled;
-      filled += 5;
-      if (filled >= 32) {
-        out[to++] = word;
-        filled -= 32;
-        word = filled === 0 ? 0 : code >>> (5 - filled);
-      }
+      codes[j] = nibble | (((high >>> j) & 1) << 4);
     }
+    packStream(codes, out, { bits: 5, to: 5 * block });
   }
 }
 
-/** What can keep a block's scale from being carried over exactly. */
-export type ScaleFault = 'infinite-scale' | 'bias-overflow';
+interface SymmetricalBlock {
+  readonly zeroPoint: number;
+  readonly blockBytes: number;
+  readonly scaleAt: number;
+  /** Groups that share the scale. */
+  readonly groupsPerBlock: 1 | 2;
+}
 
-/** Reads each block's scale and writes scales and biases; returns the worst fault met. */
-export type ScaleWriter = (
-  bytes: Uint8Array,
-  blocks: number,
-  out: { readonly scales: Float32Array | Uint16Array; readonly biases: Float32Array | Uint16Array },
-) => ScaleFault | null;
-
-export function scaleWriter(format: BlockFormat, dtype: 'f32' | 'f16'): ScaleWriter {
-  const stride = format.blockBytes / 2;
-  const scaleOf: Float32Array | null = dtype === 'f32' ? halfToFloatTable() : null;
-  if (format.zeroPoint === null) {
-    return (bytes, blocks, out) => {
-      writeStored(bytes, { blocks, stride, first: 0, table: scaleOf }, out.scales);
-      writeStored(bytes, { blocks, stride, first: 1, table: scaleOf }, out.biases);
-      return null;
-    };
-  }
-  const { biases: biasOf, faults } = symmetricalTables(format.zeroPoint, dtype);
+function symmetricalWriter(
+  { zeroPoint, blockBytes, scaleAt, groupsPerBlock }: SymmetricalBlock,
+  dtype: ScaleType,
+): ScaleWriter {
+  const scaleOf = dtype === 'f32' ? halfToFloatTable() : null;
+  const { biases: biasOf, faults } = symmetricalTables(zeroPoint, dtype);
+  const place = { stride: blockBytes / 2, first: scaleAt / 2, groupsPerBlock };
   return (bytes, blocks, out) => {
-    writeStored(bytes, { blocks, stride, first: 0, table: scaleOf }, out.scales);
-    writeStored(bytes, { blocks, stride, first: 0, table: biasOf }, out.biases);
-    return worstFault(bytes, { blocks, stride, faults });
+    writeStored(bytes, { ...place, blocks, table: scaleOf }, out.scales);
+    writeStored(bytes, { ...place, blocks, table: biasOf }, out.biases);
+    return worstFault(bytes, { ...place, blocks, faults });
+  };
+}
+
+function minimumWriter(blockBytes: number, dtype: ScaleType): ScaleWriter {
+  const place = {
+    stride: blockBytes / 2,
+    groupsPerBlock: 1,
+    table: dtype === 'f32' ? halfToFloatTable() : null,
+  } as const;
+  return (bytes, blocks, out) => {
+    writeStored(bytes, { ...place, blocks, first: 0 }, out.scales);
+    writeStored(bytes, { ...place, blocks, first: 1 }, out.biases);
+    return null;
   };
 }
 
@@ -146,19 +177,21 @@ interface Strided {
   readonly blocks: number;
   /** In 16-bit units, as `first`. */
   readonly stride: number;
+  readonly first: number;
+  readonly groupsPerBlock: 1 | 2;
 }
 
 /** Looks the `first`-th half of every block up in a table; without a table the bits go through as they are. */
 function writeStored(
   bytes: Uint8Array,
-  { blocks, stride, first, table }: Strided & { first: number; table: Float32Array | Uint16Array | null },
-  out: Float32Array | Uint16Array,
+  { blocks, stride, first, groupsPerBlock, table }: Strided & { table: Float32Array | Uint16Array | null },
+  out: ScaleArray,
 ): void {
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, blocks * stride);
-  if (table === null) {
-    for (let block = 0, at = first; block < blocks; block++, at += stride) out[block] = halves[at]!;
-  } else {
-    for (let block = 0, at = first; block < blocks; block++, at += stride) out[block] = table[halves[at]!]!;
+  for (let block = 0, at = first, to = 0; block < blocks; block++, at += stride) {
+    const value = table === null ? halves[at]! : table[halves[at]!]!;
+    out[to++] = value;
+    if (groupsPerBlock === 2) out[to++] = value;
   }
 }
 
@@ -184,11 +217,11 @@ function symmetricalTables(
 
 function worstFault(
   bytes: Uint8Array,
-  { blocks, stride, faults }: Strided & { faults: Uint8Array },
-): ScaleFault | null {
+  { blocks, stride, first, faults }: Strided & { faults: Uint8Array },
+): ReturnType<ScaleWriter> {
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, blocks * stride);
   let worst = 0;
-  for (let block = 0, at = 0; block < blocks; block++, at += stride) worst |= faults[halves[at]!]!;
+  for (let block = 0, at = first; block < blocks; block++, at += stride) worst |= faults[halves[at]!]!;
   if ((worst & INFINITE_SCALE) !== 0) return 'infinite-scale';
   return (worst & BIAS_OVERFLOW) !== 0 ? 'bias-overflow' : null;
 }

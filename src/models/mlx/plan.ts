@@ -5,52 +5,45 @@ import { alignedBuffer, readFully } from '../file-io.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
 import { isExactHalf } from '../half.ts';
 import type { MappedModel, MappedTensor } from '../hugging-face/tensor-map.ts';
-import { layoutSafetensors, planBytes, type Dtype, type TensorPlan } from '../safetensors/format.ts';
-import { BLOCK_FORMATS, type BlockFormat } from './kernels.ts';
+import type { Dtype, TensorPlan } from '../safetensors/format.ts';
+import type { BlockFormat, ScaleType } from './block-format.ts';
+import { BLOCK_FORMATS } from './kernels.ts';
+import { placeInShards, type PlacedOutput, type ShardPlan } from './shards.ts';
 
-/** As mlx_lm.convert: a shard holds at most 5 GiB, a larger tensor gets its own. */
-const SHARD_BYTES_MAX = 5 * 2 ** 30;
-/** Weights that share one scale: ggml's block length and the smallest group of MLX. */
-export const GROUP_SIZE = 32;
 /** A norm or a bias has a few thousand values; they are read whole to see whether they fit a narrower type. */
 const VECTOR_BYTES_MAX = 16 << 20;
 
 export type Conversion =
-  | { readonly kind: 'affine'; readonly format: BlockFormat }
+  | { readonly kind: 'packed'; readonly format: BlockFormat }
   | { readonly kind: 'copy' }
-  | { readonly kind: 'narrow'; readonly dtype: 'F16' | 'BF16' };
+  /** A vector of F32 that is read whole: Gemma's norms lose the 1 that a GGUF adds, others fit a narrower type. */
+  | { readonly kind: 'vector'; readonly dtype: 'F32' | 'F16' | 'BF16'; readonly offset: 0 | -1 };
 
 export interface PlannedTensor {
   readonly tensor: MappedTensor;
   readonly conversion: Conversion;
-  /** One tensor, or weight, scales and biases. */
+  /** One tensor, or weight and scales and, in affine mode, biases. */
   readonly outputs: readonly PlacedOutput[];
 }
 
-export interface PlacedOutput extends TensorPlan {
-  readonly shard: number;
-  readonly offset: number;
-}
-
-export interface ShardPlan {
-  readonly fileName: string;
-  readonly header: Uint8Array;
-  readonly totalBytes: number;
-}
+export type ModelDtype = 'float32' | 'float16' | 'bfloat16';
 
 export interface RepackPlan {
   readonly tensors: readonly PlannedTensor[];
   readonly shards: readonly ShardPlan[];
+  /** As asked for, or f32 where a tensor's scales need it. */
+  readonly scales: ScaleType;
   /** Type of activations that the weights ask for. */
-  readonly modelDtype: 'float32' | 'float16' | 'bfloat16';
+  readonly modelDtype: ModelDtype;
   readonly warnings: readonly string[];
 }
 
 export function planRepack(
   header: GgufHeader,
   model: MappedModel,
-  { scales, handle }: { scales: 'f32' | 'f16'; handle: FileHandle },
+  { scales: asked, handle }: { scales: ScaleType; handle: FileHandle },
 ): RepackPlan {
+  const scales = asked === 'f16' ? exactScales(model.tensors) : asked;
   const narrow = scales === 'f32' ? null : narrowDtype(model.tensors);
   const warnings: string[] = [];
   const converted: { tensor: MappedTensor; conversion: Conversion; outputs: TensorPlan[] }[] = [];
@@ -58,30 +51,16 @@ export function planRepack(
     const conversion = chooseConversion(header.path, tensor, { narrow, handle, warnings });
     converted.push({ tensor, conversion, outputs: outputsOf(tensor, conversion, scales) });
   }
-  const shardOf = assignShards(converted.map(({ outputs }) => outputs));
-  const shardCount = (shardOf.at(-1) ?? 0) + 1;
-  const layouts = Array.from({ length: shardCount }, (_, shard) =>
-    layoutSafetensors(
-      converted.filter((_entry, i) => shardOf[i] === shard).flatMap(({ outputs }) => outputs),
-      { format: 'mlx' },
-    ),
-  );
-  const next = layouts.map(({ offsets }) => offsets.values());
-  const tensors = converted.map(({ tensor, conversion, outputs }, i) => {
-    const shard = shardOf[i] as number;
-    return {
-      tensor,
-      conversion,
-      outputs: outputs.map((output) => ({ ...output, shard, offset: next[shard]?.next().value as number })),
-    };
-  });
-  const shards = layouts.map(({ header: bytes, totalBytes }, shard) => ({
-    fileName: shardName(shard, shardCount),
-    header: bytes,
-    totalBytes,
-  }));
+  const { outputs, shards } = placeInShards(converted.map((entry) => entry.outputs));
+  const tensors = converted.map(({ tensor, conversion }, i) => ({ tensor, conversion, outputs: outputs[i] ?? [] }));
   const modelDtype = narrow === null ? 'float32' : narrow === 'F16' ? 'float16' : 'bfloat16';
-  return { tensors, shards, modelDtype, warnings };
+  return { tensors, shards, scales, modelDtype, warnings };
+}
+
+/** A single tensor that needs float32 scales raises every activation to float32: the others then follow. */
+function exactScales(tensors: readonly MappedTensor[]): ScaleType {
+  const isExact = tensors.every(({ source }) => BLOCK_FORMATS[source.type.name]?.scaleTypes.includes('f16') ?? true);
+  return isExact ? 'f16' : 'f32';
 }
 
 /** Norms follow the matrices: a mix of f16 and bf16 would raise every activation to f32. */
@@ -100,47 +79,85 @@ function chooseConversion(path: string, tensor: MappedTensor, { narrow, handle, 
   const type = tensor.source.type.name;
   const isVector = tensor.shape.length === 1;
   const format = isVector ? undefined : BLOCK_FORMATS[type];
-  if (format !== undefined) return { kind: 'affine', format };
+  if (format !== undefined) return { kind: 'packed', format };
   if (type !== 'F32' && type !== 'F16' && type !== 'BF16') throw unsupportedType(path, tensor);
+  if (tensor.holdsFactor) return factorConversion(path, tensor, { narrow, handle, warnings });
   if (type !== 'F32' || !isVector || narrow === null) return { kind: 'copy' };
-  if (isExactIn(narrow, tensor, handle)) return { kind: 'narrow', dtype: narrow };
-  warnings.push(
-    `${tensor.name} stays F32: its values are not exact in ${narrow}. MLX then computes in float32 from that layer on.`,
-  );
+  if (isExactIn(narrow, readVector(tensor, handle))) return { kind: 'vector', dtype: narrow, offset: 0 };
+  warnings.push(staysWide(tensor, narrow));
   return { kind: 'copy' };
 }
 
-function isExactIn(dtype: 'F16' | 'BF16', { source }: MappedTensor, handle: FileHandle): boolean {
-  if (source.byteLength > VECTOR_BYTES_MAX) return false;
-  const bytes = alignedBuffer(source.byteLength);
-  readFully(handle, bytes, { position: source.offset, length: source.byteLength });
-  if (dtype === 'BF16')
-    return new Uint32Array(bytes.buffer, 0, source.byteLength / 4).every((word) => (word & 0xffff) === 0);
-  return new Float32Array(bytes.buffer, 0, source.byteLength / 4).every(isExactHalf);
+/** weight = factor - 1, where adding 1 gives the factor back. */
+function factorConversion(path: string, tensor: MappedTensor, { narrow, handle, warnings }: Choice): Conversion {
+  const factors = readVector(tensor, handle);
+  if (tensor.source.type.name !== 'F32' || factors === null) throw unsupportedType(path, tensor);
+  const weights = factors.map((factor) => factor - 1);
+  if (!weights.every((weight, i) => Object.is(Math.fround(weight + 1), factors[i]))) {
+    throw new AppError(
+      'model-unsupported',
+      `${path}: ${tensor.source.name} holds 1 + weight, and a weight cannot be taken out of it without rounding.`,
+      { hint: 'Compare only engines that read GGUF for this model.' },
+    );
+  }
+  if (narrow === null) return { kind: 'vector', dtype: 'F32', offset: -1 };
+  if (isExactIn(narrow, weights)) return { kind: 'vector', dtype: narrow, offset: -1 };
+  warnings.push(staysWide(tensor, narrow));
+  return { kind: 'vector', dtype: 'F32', offset: -1 };
 }
 
-/** What MLX can hold exactly is in BLOCK_FORMATS; for the rest, say what comes nearest. */
+function staysWide({ name }: MappedTensor, narrow: 'F16' | 'BF16'): string {
+  return `${name} stays F32: its values are not exact in ${narrow}. MLX then computes in float32 from that layer on.`;
+}
+
+/** Null where it is too long to be a norm or a bias. */
+function readVector({ source }: MappedTensor, handle: FileHandle): Float32Array | null {
+  if (source.byteLength > VECTOR_BYTES_MAX) return null;
+  const bytes = alignedBuffer(source.byteLength);
+  readFully(handle, bytes, { position: source.offset, length: source.byteLength });
+  return new Float32Array(bytes.buffer, 0, Math.floor(source.byteLength / 4));
+}
+
+function isExactIn(dtype: 'F16' | 'BF16', values: Float32Array | null): boolean {
+  if (values === null) return false;
+  if (dtype === 'F16') return values.every(isExactHalf);
+  return new Uint32Array(values.buffer, values.byteOffset, values.length).every((word) => (word & 0xffff) === 0);
+}
+
+/** What MLX can hold exactly is in BLOCK_FORMATS; for the rest, say why not and what comes nearest. */
 function unsupportedType(path: string, { source }: MappedTensor): AppError {
-  const nearest = /^Q[2345]_K$|^IQ|^TQ|^MXFP4$|^NVFP4$|^Q1_0$/.test(source.type.name) ? 'Q4_1 or Q5_1' : 'Q8_0';
+  const { name } = source.type;
+  const [why, nearest] = /^Q[236]_K$/.test(name)
+    ? [
+        'its scales are for groups of 16 weights, and the smallest group of MLX has 32',
+        name === 'Q6_K' ? 'Q8_0' : 'Q4_K',
+      ]
+    : /^IQ[123]/.test(name)
+      ? ['its values come from a codebook, and a group of MLX is an even grid', 'IQ4_XS']
+      : ['MLX has no such format', 'Q4_K'];
   return new AppError(
     'model-unsupported',
-    `${path}: tensor ${source.name} is ${source.type.name}, which has no exact MLX form here; ${Object.keys(BLOCK_FORMATS).join(', ')}, F16, BF16 and F32 have one.`,
+    `${path}: tensor ${source.name} is ${name}, which has no lossless form in MLX: ${why}.`,
     {
-      hint: `Take the same model in ${nearest} (nearest in size), or compare only engines that read GGUF.`,
-      context: { tensor: source.name, type: source.type.name },
+      hint: `Nearest in size with one: ${nearest}. Or quantise anew, with a loss: runoff models convert --to mlx --bits 4.`,
+      context: { tensor: source.name, type: name },
     },
   );
 }
 
-function outputsOf(tensor: MappedTensor, conversion: Conversion, scales: 'f32' | 'f16'): TensorPlan[] {
+function outputsOf(tensor: MappedTensor, conversion: Conversion, scales: ScaleType): TensorPlan[] {
   const { name, shape, source } = tensor;
   if (conversion.kind === 'copy') return [{ name, dtype: source.type.name as Dtype, shape }];
-  if (conversion.kind === 'narrow') return [{ name, dtype: conversion.dtype, shape }];
+  if (conversion.kind === 'vector') return [{ name, dtype: conversion.dtype, shape }];
   const module = moduleOf(name);
-  const groups = [...shape.slice(0, -1), source.columns / GROUP_SIZE];
+  const { bits, groupSize, mode } = conversion.format;
+  const leading = shape.slice(0, -1);
+  const groups = [...leading, source.columns / groupSize];
+  const weight: TensorPlan = { name, dtype: 'U32', shape: [...leading, (source.columns * bits) / 32] };
+  if (mode === 'mxfp4') return [weight, { name: `${module}.scales`, dtype: 'U8', shape: groups }];
   const dtype = scales === 'f32' ? 'F32' : 'F16';
   return [
-    { name, dtype: 'U32', shape: [...shape.slice(0, -1), (source.columns * conversion.format.bits) / 32] },
+    weight,
     { name: `${module}.scales`, dtype, shape: groups },
     { name: `${module}.biases`, dtype, shape: groups },
   ];
@@ -149,25 +166,4 @@ function outputsOf(tensor: MappedTensor, conversion: Conversion, scales: 'f32' |
 /** `model.norm.weight` -> `model.norm`. */
 export function moduleOf(tensorName: string): string {
   return tensorName.replace(/\.weight$/, '');
-}
-
-/** Shard of each group of outputs; a group stays together, so that a matrix and its scales load from one file. */
-export function assignShards(groups: readonly (readonly TensorPlan[])[]): number[] {
-  let shard = 0;
-  let shardBytes = 0;
-  return groups.map((outputs) => {
-    const bytes = outputs.reduce((sum, output) => sum + planBytes(output), 0);
-    if (shardBytes > 0 && shardBytes + bytes > SHARD_BYTES_MAX) {
-      shard++;
-      shardBytes = 0;
-    }
-    shardBytes += bytes;
-    return shard;
-  });
-}
-
-export function shardName(shard: number, count: number): string {
-  if (count === 1) return 'model.safetensors';
-  const padded = (value: number): string => String(value).padStart(5, '0');
-  return `model-${padded(shard + 1)}-of-${padded(count)}.safetensors`;
 }

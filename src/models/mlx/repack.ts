@@ -6,16 +6,15 @@ import { mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from 'node
 import { basename, join, resolve } from 'node:path';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { writeThenRename } from '../file-io.ts';
-import { textOf } from '../gguf/metadata.ts';
 import { readGgufHeader, type GgufHeader } from '../gguf/read-header.ts';
-import { readVocabulary, type Vocabulary } from '../gguf/vocabulary.ts';
+import { readVocabulary } from '../gguf/vocabulary.ts';
 import { mapTensors, type MappedModel } from '../hugging-face/tensor-map.ts';
-import { planBytes } from '../safetensors/format.ts';
-import { rebuildTokenizer, tokenizerConfig } from '../tokenizer/tokenizer-json.ts';
-import { generationConfig, modelConfig } from './config.ts';
+import { modelConfig, quantizationConfig } from './config.ts';
+import { folderTexts } from './folder-texts.ts';
 import { planRepack, type RepackPlan } from './plan.ts';
 import { CONVERTER_VERSION, isReusable, readReceipt, RECEIPT_FILE, type Receipt } from './receipt.ts';
 import { readRopeScaling } from './rope-scaling.ts';
+import { shardIndex } from './shards.ts';
 import { writeWeights } from './write-weights.ts';
 
 export interface RepackProgress {
@@ -30,6 +29,8 @@ export interface RepackOptions {
   readonly fingerprint?: string;
   /** sha256 of the source file, when the caller knows it; else size and modification time identify it. */
   readonly sourceSha256?: string;
+  /** Called when everything is written, before the folder gets its name; a rejection takes it back. */
+  readonly check?: (temporaryFolder: string) => Promise<void>;
   readonly onProgress?: (progress: RepackProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -59,6 +60,7 @@ export async function repackToMlx(ggufPath: string, outFolder: string, options: 
   if (earlier === null) await refuseForeignFolder(folder);
   const receipt = await writeThenRename(folder, async (temporary) => {
     const made = await convert(header, temporary, { options, source });
+    await options.check?.(temporary);
     await rm(folder, { recursive: true, force: true });
     return made;
   });
@@ -106,7 +108,14 @@ async function convert(
     await mkdir(folder, { recursive: true });
     const vocabulary = readVocabulary(header.metadata);
     const ropeScaling = readRopeScaling(header, model.architecture, handle);
-    const texts = describe(header, { config: modelConfig({ model, plan, vocabulary, ropeScaling }), plan, vocabulary });
+    const { modelDtype } = plan;
+    const quantization = quantizationConfig(plan.tensors);
+    const config = modelConfig({ header, model, modelDtype, quantization, vocabulary, ropeScaling });
+    const outputs = plan.tensors.map((planned) => planned.outputs);
+    const parameterCount = model.tensors.reduce((sum, { source: { rows, columns } }) => sum + rows * columns, 0);
+    const index = shardIndex({ outputs, shards: plan.shards }, parameterCount);
+    const texts = folderTexts(header, { config, index, vocabulary });
+    const warnings = [...plan.warnings, ...texts.warnings];
     await writePlannedWeights(handle, { model, plan, folder, options });
     for (const [name, text] of Object.entries(texts.files)) await writeFile(join(folder, name), text);
     const receipt: Receipt = {
@@ -116,13 +125,13 @@ async function convert(
       source,
       fingerprint: options.fingerprint ?? null,
       tensorCount: model.tensors.length,
-      warnings: texts.warnings,
+      warnings,
       files: [
         ...plan.shards.map(({ fileName, totalBytes }) => ({ name: fileName, bytes: totalBytes })),
         ...Object.entries(texts.files).map(([name, text]) => ({ name, bytes: Buffer.byteLength(text) })),
       ],
     };
-    await writeFile(join(folder, RECEIPT_FILE), json(receipt));
+    await writeFile(join(folder, RECEIPT_FILE), `${JSON.stringify(receipt, null, 2)}\n`);
     return receipt;
   } catch (error) {
     throw asConversionError(error, header.path, options.signal);
@@ -142,56 +151,7 @@ async function writePlannedWeights(
     doneBytes += bytes;
     options.onProgress?.({ doneBytes, totalBytes });
   };
-  await writeWeights({ source: handle, plan, folder, scales: options.scales, onChunk, signal: options.signal });
-}
-
-interface Description {
-  readonly config: Record<string, unknown>;
-  readonly plan: RepackPlan;
-  readonly vocabulary: Vocabulary | null;
-}
-
-/** Everything but the weights, as text by file name. */
-function describe(
-  { metadata }: GgufHeader,
-  { config, plan, vocabulary }: Description,
-): { files: Record<string, string>; warnings: string[] } {
-  const files: Record<string, string> = {
-    'config.json': json(config),
-    'model.safetensors.index.json': json(shardIndex(plan)),
-  };
-  const warnings = [...plan.warnings];
-  if (vocabulary === null)
-    return { files, warnings: [...warnings, 'The file has no tokenizer: prompts must be token ids.'] };
-  files['generation_config.json'] = json(generationConfig(vocabulary));
-  const chatTemplate = textOf(metadata, 'tokenizer.chat_template');
-  try {
-    const { tokenizerJson, warning } = rebuildTokenizer(vocabulary);
-    files['tokenizer.json'] = JSON.stringify(tokenizerJson);
-    files['tokenizer_config.json'] = json(tokenizerConfig(vocabulary, chatTemplate));
-    if (warning !== null) warnings.push(warning);
-  } catch (error) {
-    // The weights do not depend on it.
-    warnings.push(messageOf(error));
-  }
-  if (chatTemplate !== null) files['chat_template.jinja'] = chatTemplate;
-  return { files, warnings };
-}
-
-function shardIndex({ tensors, shards }: RepackPlan): unknown {
-  const outputs = tensors.flatMap((planned) => planned.outputs);
-  const sorted = outputs.toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  return {
-    metadata: {
-      total_size: outputs.reduce((sum, output) => sum + planBytes(output), 0),
-      total_parameters: tensors.reduce((sum, { tensor }) => sum + tensor.source.rows * tensor.source.columns, 0),
-    },
-    weight_map: Object.fromEntries(sorted.map(({ name, shard }) => [name, shards[shard]?.fileName])),
-  };
-}
-
-function json(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
+  await writeWeights({ source: handle, plan, folder, onChunk, signal: options.signal });
 }
 
 /** A full disk or a lost file is an operating error; an abort stays an abort. */

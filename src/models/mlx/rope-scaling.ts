@@ -5,7 +5,7 @@ import { alignedBuffer, readFully } from '../file-io.ts';
 import { numberOf, textOf } from '../gguf/metadata.ts';
 import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
 import type { Architecture } from '../hugging-face/architecture.ts';
-import { ROPE_FREQUENCIES } from '../hugging-face/tensor-map.ts';
+import { ROPE_FACTORS, ROPE_FREQUENCIES } from '../hugging-face/tensor-map.ts';
 
 export type RopeScaling =
   | { readonly rope_type: 'linear'; readonly factor: number }
@@ -31,6 +31,13 @@ export function readRopeScaling(
 ): RopeScaling | null {
   const { metadata, tensors, path } = header;
   const frequencies = tensors.find(({ name }) => name === ROPE_FREQUENCIES);
+  if (tensors.some(({ name }) => ROPE_FACTORS.some((factors) => factors === name))) {
+    throw new AppError(
+      'model-unsupported',
+      `${path} has one set of rotary factors for short texts and one for long ones; llama.cpp chooses by the context, mlx-lm always takes the long one.`,
+      { hint: 'Take the variant of the model with the short context, or compare only engines that read GGUF.' },
+    );
+  }
   const type = textOf(metadata, `${architecture.name}.rope.scaling.type`) ?? 'none';
   if (frequencies !== undefined) return llama3Scaling(header, architecture, readFactors(path, frequencies, handle));
   if (type === 'none') return null;

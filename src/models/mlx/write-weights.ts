@@ -5,19 +5,19 @@ import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, writeFully } from '../file-io.ts';
 import { floatToHalf } from '../half.ts';
 import { rowSourceOf, RowReader, type RowChunk } from '../hugging-face/row-reader.ts';
-import { scaleWriter, type ScaleFault, type ScaleWriter } from './kernels.ts';
-import { GROUP_SIZE, type PlacedOutput, type PlannedTensor, type RepackPlan } from './plan.ts';
+import type { ScaleArray, ScaleFault, ScaleType, ScaleWriter } from './block-format.ts';
+import type { PlannedTensor, RepackPlan } from './plan.ts';
+import type { PlacedOutput } from './shards.ts';
 
 export interface WriteRequest {
   readonly source: FileHandle;
   readonly plan: RepackPlan;
   readonly folder: string;
-  readonly scales: 'f32' | 'f16';
   readonly onChunk: (bytes: number) => void;
   readonly signal: AbortSignal | undefined;
 }
 
-export async function writeWeights({ source, plan, folder, scales, onChunk, signal }: WriteRequest): Promise<void> {
+export async function writeWeights({ source, plan, folder, onChunk, signal }: WriteRequest): Promise<void> {
   const files: FileHandle[] = [];
   try {
     for (const { fileName, header } of plan.shards) {
@@ -26,7 +26,7 @@ export async function writeWeights({ source, plan, folder, scales, onChunk, sign
       writeFully(file, header, 0);
     }
     const reader = new RowReader(source, signal);
-    const converter = new ChunkConverter(scales);
+    const converter = new ChunkConverter(plan.scales);
     for (const planned of plan.tensors) {
       const file = files[planned.outputs[0]?.shard as number] as FileHandle;
       for await (const chunk of reader.chunks(rowSourceOf(planned.tensor))) {
@@ -47,70 +47,78 @@ function writeChunk(
   const [first, scales, biases] = outputs as readonly [PlacedOutput, PlacedOutput?, PlacedOutput?];
   if (conversion.kind === 'copy') {
     writeFully(file, chunk.bytes, first.offset + chunk.firstRow * tensor.rowBytes);
-  } else if (conversion.kind === 'narrow') {
-    writeFully(file, narrow(chunk.bytes, conversion.dtype), first.offset + (chunk.firstRow * tensor.rowBytes) / 2);
-  } else if (scales !== undefined && biases !== undefined) {
-    const { blockBytes, bits } = conversion.format;
-    const firstBlock = (chunk.firstRow * tensor.rowBytes) / blockBytes;
+  } else if (conversion.kind === 'vector') {
+    const bytes = convertVector(chunk.bytes, conversion);
+    const share = bytes.byteLength / chunk.bytes.byteLength;
+    writeFully(file, bytes, first.offset + chunk.firstRow * tensor.rowBytes * share);
+  } else if (scales !== undefined) {
+    const { blockBytes, blockValues, groupSize, bits } = conversion.format;
+    const firstValue = ((chunk.firstRow * tensor.rowBytes) / blockBytes) * blockValues;
     const parts = converter.convert(chunk.bytes, { tensor, conversion });
-    writeFully(file, parts.codes, first.offset + firstBlock * ((bits * GROUP_SIZE) / 8));
-    writeFully(file, parts.scales, scales.offset + firstBlock * converter.scaleBytes);
-    writeFully(file, parts.biases, biases.offset + firstBlock * converter.scaleBytes);
+    writeFully(file, parts.codes, first.offset + (firstValue * bits) / 8);
+    writeFully(file, parts.scales, scales.offset + (firstValue / groupSize) * parts.scaleBytes);
+    if (biases !== undefined)
+      writeFully(file, parts.biases, biases.offset + (firstValue / groupSize) * parts.scaleBytes);
   }
 }
 
 /** Exactness was proven when the plan was made. */
-function narrow(bytes: Uint8Array, dtype: 'F16' | 'BF16'): Uint8Array {
-  const count = bytes.byteLength / 4;
-  const floats = new Float32Array(bytes.buffer, bytes.byteOffset, count);
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, count);
+function convertVector(
+  bytes: Uint8Array,
+  { dtype, offset }: Extract<PlannedTensor['conversion'], { kind: 'vector' }>,
+): Uint8Array {
+  const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const values = offset === 0 ? floats : floats.map((value) => value + offset);
+  if (dtype === 'F32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const halves =
-    dtype === 'F16' ? Uint16Array.from(floats, floatToHalf) : Uint16Array.from(words, (word) => word >>> 16);
+    dtype === 'F16' ? Uint16Array.from(values, floatToHalf) : Uint16Array.from(words, (word) => word >>> 16);
   return new Uint8Array(halves.buffer);
 }
 
-type Affine = Pick<PlannedTensor, 'tensor'> & {
-  readonly conversion: Extract<PlannedTensor['conversion'], { kind: 'affine' }>;
+type Packed = Pick<PlannedTensor, 'tensor'> & {
+  readonly conversion: Extract<PlannedTensor['conversion'], { kind: 'packed' }>;
 };
+
+interface ConvertedParts {
+  readonly codes: Uint8Array;
+  readonly scales: Uint8Array;
+  readonly biases: Uint8Array;
+  /** Of one scale. */
+  readonly scaleBytes: number;
+}
 
 /** Owns the output buffers, which grow to the largest chunk and are used again. */
 class ChunkConverter {
-  readonly scaleBytes: 2 | 4;
-  readonly #dtype: 'f32' | 'f16';
+  readonly #dtype: ScaleType;
   readonly #writers = new Map<string, ScaleWriter>();
   #codes = alignedBuffer(0);
   #scales = alignedBuffer(0);
   #biases = alignedBuffer(0);
 
-  constructor(dtype: 'f32' | 'f16') {
+  constructor(dtype: ScaleType) {
     this.#dtype = dtype;
-    this.scaleBytes = dtype === 'f32' ? 4 : 2;
   }
 
-  convert(
-    bytes: Uint8Array,
-    { tensor, conversion }: Affine,
-  ): { codes: Uint8Array; scales: Uint8Array; biases: Uint8Array } {
+  convert(bytes: Uint8Array, { tensor, conversion }: Packed): ConvertedParts {
     const { format } = conversion;
     const blocks = bytes.byteLength / format.blockBytes;
-    const codeBytes = (blocks * GROUP_SIZE * format.bits) / 8;
-    const scaleBytes = blocks * this.scaleBytes;
-    this.#reserve(codeBytes, scaleBytes);
+    const codeBytes = (blocks * format.blockValues * format.bits) / 8;
+    const groups = (blocks * format.blockValues) / format.groupSize;
+    const scaleBytes = format.mode === 'mxfp4' ? 1 : this.#dtype === 'f32' ? 4 : 2;
+    this.#reserve(codeBytes, groups * scaleBytes);
     format.packCodes(bytes, new Int32Array(this.#codes.buffer, 0, codeBytes / 4), blocks);
     const fault = this.#writer(tensor.source.type.name, conversion)(bytes, blocks, {
-      scales: this.#view(this.#scales, blocks),
-      biases: this.#view(this.#biases, blocks),
+      scales: view(this.#scales, groups, scaleBytes),
+      biases: view(this.#biases, groups, scaleBytes),
     });
     if (fault !== null) throw scaleError(fault, tensor.source.name);
     return {
       codes: this.#codes.subarray(0, codeBytes),
-      scales: this.#scales.subarray(0, scaleBytes),
-      biases: this.#biases.subarray(0, scaleBytes),
+      scales: this.#scales.subarray(0, groups * scaleBytes),
+      biases: this.#biases.subarray(0, groups * scaleBytes),
+      scaleBytes,
     };
-  }
-
-  #view({ buffer }: Uint8Array<ArrayBuffer>, count: number): Float32Array | Uint16Array {
-    return this.#dtype === 'f32' ? new Float32Array(buffer, 0, count) : new Uint16Array(buffer, 0, count);
   }
 
   #reserve(codeBytes: number, scaleBytes: number): void {
@@ -120,13 +128,18 @@ class ChunkConverter {
     this.#biases = alignedBuffer(scaleBytes);
   }
 
-  #writer(type: string, { format }: Affine['conversion']): ScaleWriter {
+  #writer(type: string, { format }: Packed['conversion']): ScaleWriter {
     const known = this.#writers.get(type);
     if (known !== undefined) return known;
-    const writer = scaleWriter(format, this.#dtype);
+    const writer = format.scaleWriter(this.#dtype);
     this.#writers.set(type, writer);
     return writer;
   }
+}
+
+function view({ buffer }: Uint8Array<ArrayBuffer>, count: number, bytesEach: 1 | 2 | 4): ScaleArray {
+  if (bytesEach === 4) return new Float32Array(buffer, 0, count);
+  return bytesEach === 2 ? new Uint16Array(buffer, 0, count) : new Uint8Array(buffer, 0, count);
 }
 
 function scaleError(fault: ScaleFault, tensor: string): AppError {

@@ -9,7 +9,7 @@ import { textOf } from '../gguf/metadata.ts';
 import { tensorTypeNamed } from '../gguf/tensor-types.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
 import { generationConfig } from '../mlx/config.ts';
-import { assignShards, shardName } from '../mlx/plan.ts';
+import { assignShards, shardName } from '../mlx/shards.ts';
 import { layoutSafetensors, planBytes, type TensorPlan } from '../safetensors/format.ts';
 import { rebuildTokenizer, tokenizerConfig } from '../tokenizer/tokenizer-json.ts';
 import { affineScales, floatPool, floatType } from './blocks.ts';

@@ -1,7 +1,7 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { fingerprintGguf, fingerprintMlx } from '../../../src/models/fingerprint/fingerprint.ts';
+import { fingerprintModel } from '../../../src/models/fingerprint/fingerprint.ts';
 import { dequantizeAffine } from '../../../src/models/mlx/dequantize-affine.ts';
 import { repackToMlx } from '../../../src/models/mlx/repack.ts';
 import { readGgufHeader } from '../../../src/models/gguf/read-header.ts';
@@ -12,7 +12,7 @@ describe('fingerprints', async () => {
 
   for (const architecture of ['llama', 'qwen2', 'qwen3'] as const) {
     it(`are those that numpy computed from the specification: ${architecture}`, async () => {
-      const { fingerprint, tensors } = await fingerprintGguf(fixturePath(`tiny-${architecture}.gguf`));
+      const { fingerprint, tensors } = await fingerprintModel(fixturePath(`tiny-${architecture}.gguf`));
       expect(Object.fromEntries(tensors.map(({ name, sha256 }) => [name, sha256]))).toEqual(
         tinyModels[architecture].tensors,
       );
@@ -30,7 +30,7 @@ describe('fingerprints', async () => {
       bytes.writeUInt32LE(bytes.readUInt32LE(tensor.offset + 4), tensor.offset);
       bytes.writeUInt32LE(first, tensor.offset + 4);
     });
-    const changed = await fingerprintGguf(path);
+    const changed = await fingerprintModel(path);
     expect(changed.fingerprint).not.toBe(tinyModels.llama.fingerprint);
     const different = changed.tensors.filter(({ name, sha256 }) => tinyModels.llama.tensors[name] !== sha256);
     expect(different.map(({ name }) => name)).toEqual(['model.layers.0.input_layernorm.weight']);
@@ -43,23 +43,23 @@ describe('fingerprints', async () => {
       const header = Number(bytes.readBigUInt64LE(0));
       bytes[8 + header + 5]! ^= 1;
     });
-    expect((await fingerprintMlx(out)).fingerprint).not.toBe(tinyModels.llama.fingerprint);
+    expect((await fingerprintModel(out)).fingerprint).not.toBe(tinyModels.llama.fingerprint);
   });
 
   it('need every value to be readable', async () => {
     const path = join(folder, 'k.gguf');
-    await writeModel(path, { tensors: { 'output.weight': { type: 'Q6_K', shape: [8, 256] } } });
-    expect(await failure(fingerprintGguf(path))).toMatchObject({ code: 'model-unsupported' });
+    await writeModel(path, { tensors: { 'output.weight': { type: 'IQ2_XS', shape: [8, 256] } } });
+    expect(await failure(fingerprintModel(path))).toMatchObject({ code: 'model-unsupported' });
   });
 
   it('report progress to the end and stop when asked to', async () => {
     const seen: number[] = [];
-    await fingerprintGguf(fixturePath('tiny-llama.gguf'), {
+    await fingerprintModel(fixturePath('tiny-llama.gguf'), {
       onProgress: ({ doneBytes, totalBytes }) => seen.push(doneBytes / totalBytes),
     });
     expect(seen.at(-1)).toBe(1);
     await expect(
-      fingerprintGguf(fixturePath('tiny-llama.gguf'), { signal: AbortSignal.abort() }),
+      fingerprintModel(fixturePath('tiny-llama.gguf'), { signal: AbortSignal.abort() }),
     ).rejects.toMatchObject({ name: 'AbortError' });
   });
 
@@ -72,7 +72,7 @@ describe('fingerprints', async () => {
     const quantizations: Record<string, unknown> = {
       'no quantisation': null,
       'other bits': { ...config.quantization, 'model.embed_tokens': { group_size: 32, bits: 4 } },
-      'another mode': { ...config.quantization, mode: 'mxfp4' },
+      'another mode': { ...config.quantization, mode: 'nvfp4' },
       'seven bits': { ...config.quantization, bits: 7 },
       'not an object': 4,
     };
@@ -81,20 +81,20 @@ describe('fingerprints', async () => {
       const bad = join(folder, 'bad');
       await cp(good, bad, { recursive: true });
       await writeFile(join(bad, 'config.json'), JSON.stringify({ ...config, quantization }));
-      const { code, message } = await failure(fingerprintMlx(bad));
+      const { code, message } = await failure(fingerprintModel(bad));
       messages[name] = `${code}: ${message.replaceAll(folder, '')}`;
     }
     expect(messages).toMatchInlineSnapshot(`
       {
-        "another mode": "model-unsupported: /bad: model.embed_tokens is quantised in mode mxfp4; affine is supported.",
-        "no quantisation": "model-invalid: /bad is not a usable MLX model: model.embed_tokens has scales but config.json has no quantization.",
-        "not an object": "model-invalid: /bad is not a usable MLX model: its quantization is not understood: ✖ Invalid input: expected object, received number
+        "another mode": "model-unsupported: /bad: model.embed_tokens is quantised in mode nvfp4; affine and mxfp4 are supported.",
+        "no quantisation": "model-invalid: /bad is not a usable model folder: model.embed_tokens has scales but config.json has no quantization.",
+        "not an object": "model-invalid: /bad is not a usable model folder: its quantization is not understood: ✖ Invalid input: expected object, received number
         → at quantization.",
-        "other bits": "model-invalid: /bad is not a usable MLX model: model.embed_tokens.weight (U32 40x16, scales 40x2) does not fit 4 bits in groups of 32.",
-        "seven bits": "model-invalid: /bad is not a usable MLX model: model.embed_tokens has 7 bits in groups of 32.",
+        "other bits": "model-invalid: /bad is not a usable model folder: model.embed_tokens.weight (U32 40x16, scales 40x2) does not fit 4 bits in groups of 32.",
+        "seven bits": "model-invalid: /bad is not a usable model folder: model.embed_tokens has 7 bits in groups of 32.",
       }
     `);
-    expect((await failure(fingerprintMlx(folder))).code).toBe('model-not-found');
+    expect((await failure(fingerprintModel(folder))).code).toBe('model-not-found');
   });
 });
 

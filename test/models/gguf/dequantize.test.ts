@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { canDequantize, dequantize } from '../../../src/models/gguf/dequantize.ts';
 import { tensorTypeNamed } from '../../../src/models/gguf/tensor-types.ts';
-import { bitsOf, blocks, floatsFromBase64, fromBase64 } from '../fixture.ts';
+import { bitsOf, blocks, floatsFromBase64, fromBase64, ggmlBlocks } from '../fixture.ts';
 
 describe('dequantize', () => {
   for (const [name, { bytes, values }] of Object.entries(blocks.dequantize)) {
@@ -13,10 +13,19 @@ describe('dequantize', () => {
     });
   }
 
+  for (const [name, { bytes, values }] of Object.entries(ggmlBlocks)) {
+    it(`gives gguf-py's values for ${name}, with zero, negative, subnormal and infinite scales`, () => {
+      const expected = floatsFromBase64(values);
+      const out = new Float32Array(expected.length);
+      dequantize(tensorTypeNamed(name), fromBase64(bytes), { out, values: expected.length });
+      expect(bitsOf(out)).toEqual(bitsOf(expected));
+    });
+  }
+
   it('names the formats that it knows when it is given another', () => {
-    expect(canDequantize(tensorTypeNamed('Q6_K'))).toBe(false);
+    expect(canDequantize(tensorTypeNamed('IQ2_XXS'))).toBe(false);
     const call = (): void =>
-      dequantize(tensorTypeNamed('Q6_K'), new Uint8Array(210), { out: new Float32Array(256), values: 256 });
-    expect(call).toThrow('Values in the format Q6_K cannot be read by this program.');
+      dequantize(tensorTypeNamed('IQ2_XXS'), new Uint8Array(66), { out: new Float32Array(256), values: 256 });
+    expect(call).toThrow('Values in the format IQ2_XXS cannot be read by this program.');
   });
 });

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { mkdir, open, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { fingerprintGguf, fingerprintMlx } from '../../../src/models/fingerprint/fingerprint.ts';
+import { fingerprintModel } from '../../../src/models/fingerprint/fingerprint.ts';
 import { floatToHalf } from '../../../src/models/half.ts';
 import { llama3Factors } from '../../../src/models/mlx/rope-scaling.ts';
 import { repackToMlx } from '../../../src/models/mlx/repack.ts';
@@ -20,7 +20,7 @@ describe('repackToMlx', async () => {
         const out = join(folder, `${architecture}-${scales}`);
         await repackToMlx(fixturePath(`tiny-${architecture}.gguf`), out, { scales });
         expect(await tensorHashes(join(out, 'model.safetensors'))).toEqual(tinyModels[architecture].mlx[scales]);
-        expect((await fingerprintMlx(out)).fingerprint).toBe(tinyModels[architecture].fingerprint);
+        expect((await fingerprintModel(out)).fingerprint).toBe(tinyModels[architecture].fingerprint);
       });
     }
   }
@@ -126,11 +126,11 @@ describe('repackToMlx', async () => {
     for (const type of ['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'F16', 'BF16', 'F32']) {
       const path = join(folder, `all-${type}.gguf`);
       await writeModel(path, { tensors: matricesOf(type) });
-      const { fingerprint } = await fingerprintGguf(path);
+      const { fingerprint } = await fingerprintModel(path);
       for (const scales of ['f32', 'f16'] as const) {
         const out = join(folder, `all-${type}-${scales}`);
         await repackToMlx(path, out, { scales });
-        expect([type, scales, (await fingerprintMlx(out)).fingerprint]).toEqual([type, scales, fingerprint]);
+        expect([type, scales, (await fingerprintModel(out)).fingerprint]).toEqual([type, scales, fingerprint]);
       }
     }
   });
@@ -150,7 +150,7 @@ describe('repackToMlx', async () => {
     expect(warnings[0]).toBe(
       'model.norm.weight stays F32: its values are not exact in F16. MLX then computes in float32 from that layer on.',
     );
-    expect((await fingerprintMlx(join(folder, 'norm'))).fingerprint).toBe((await fingerprintGguf(path)).fingerprint);
+    expect((await fingerprintModel(join(folder, 'norm'))).fingerprint).toBe((await fingerprintModel(path)).fingerprint);
   });
 
   it('reuses a complete conversion, and makes it again when the source, the scales or a file changed', async () => {
@@ -243,7 +243,7 @@ describe('repackToMlx', async () => {
   it('refuses what it cannot carry over faithfully, and says what comes nearest', async () => {
     const cases: Record<string, Parameters<typeof writeModel>[1]> = {
       'a K-quant': { tensors: { 'output.weight': { type: 'Q6_K', shape: [8, 256] } } },
-      'another architecture': { architecture: 'gemma2' },
+      'another architecture': { architecture: 'mamba' },
       experts: { metadata: { 'llama.expert_count': { type: 'u32', value: 8 } } },
       'partial rotation': { metadata: { 'llama.rope.dimension_count': { type: 'u32', value: 8 } } },
       yarn: {
@@ -267,11 +267,11 @@ describe('repackToMlx', async () => {
     }
     expect(messages).toMatchInlineSnapshot(`
       {
-        "a K-quant": "model-unsupported: /refused.gguf: tensor output.weight is Q6_K, which has no exact MLX form here; Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, F16, BF16 and F32 have one. Take the same model in Q8_0 (nearest in size), or compare only engines that read GGUF.",
+        "a K-quant": "model-unsupported: /refused.gguf: tensor output.weight is Q6_K, which has no lossless form in MLX: its scales are for groups of 16 weights, and the smallest group of MLX has 32. Nearest in size with one: Q8_0. Or quantise anew, with a loss: runoff models convert --to mlx --bits 4.",
         "a missing layer": "model-invalid: /refused.gguf: the header announces 2 layers but model.layers.1.self_attn.q_proj.weight is missing. Download or convert the model again.",
         "a tensor named like a prototype": "model-unsupported: /refused.gguf: the tensor constructor.weight is not part of a dense llama model as this program knows it. Engines that read GGUF can still run it.",
         "an unknown tensor": "model-unsupported: /refused.gguf: the tensor blk.0.ssm_a.weight is not part of a dense llama model as this program knows it. Engines that read GGUF can still run it.",
-        "another architecture": "model-unsupported: /refused.gguf: the architecture gemma2 is not supported for MLX or fingerprints; these are: llama, qwen2, qwen3. Engines that read GGUF can still run it.",
+        "another architecture": "model-unsupported: /refused.gguf: the architecture mamba is not supported for MLX or fingerprints; these are: llama, qwen2, qwen3, smollm3, gemma2, gemma3, phi3. Engines that read GGUF can still run it.",
         "experts": "model-unsupported: /refused.gguf: mixtures of experts (8 here) are not supported for MLX or fingerprints. Engines that read GGUF can still run it.",
         "heads that do not fit": "model-invalid: /refused.gguf: blk.0.attn_q.weight has 32 rows, 2 heads of 32 need 64. Download or convert the model again.",
         "no layer count": "model-invalid: /refused.gguf: the header has no llama.block_count, a positive whole number is needed. Convert or download the model again.",

@@ -1,0 +1,202 @@
+/**
+ * `runoff models convert --to mlx`: lossless from a GGUF where that is possible, or quantised as mlx_lm.convert does it.
+ * Everything that can be wrong is checked before anything is written.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { AppError } from '../../core/errors.ts';
+import { readGgufHeader } from '../../models/gguf/read-header.ts';
+import { writeMlxFolder } from '../../models/mlx/quantize-folder.ts';
+import { type FloatDtype, type Rounding } from '../../models/mlx/quantize-kernel.ts';
+import {
+  DEFAULT_BITS,
+  DEFAULT_GROUP_SIZE,
+  planQuantize,
+  type QuantizeRequest,
+  type Recipe,
+} from '../../models/mlx/quantize-plan.ts';
+import { repackToMlx } from '../../models/mlx/repack.ts';
+import { openConversionSource } from '../../models/mlx/source.ts';
+import { summarizeFolder } from '../../models/mlx/summary.ts';
+import { compareWeights } from '../../models/verify/compare-weights.ts';
+import { freeBytes } from '../../platform/folders.ts';
+import type { Ui } from '../ui.ts';
+import { conversionProgress } from './progress.ts';
+
+export interface ConvertToMlxAsk {
+  /** A Hugging Face folder or a .gguf file. */
+  readonly source: string;
+  /** Null with no group and no recipe: dense from a folder, lossless from a GGUF. */
+  readonly bits: number | null;
+  readonly groupSize: number | null;
+  readonly recipe: Recipe | null;
+  readonly dtype: 'f16' | 'bf16' | 'f32' | null;
+  readonly rounding: Rounding;
+  /** Null: named after the source, in this folder. */
+  readonly out: string | null;
+  readonly overwrite: boolean;
+  readonly threads: number | null;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+export interface ConvertedToMlx {
+  readonly path: string;
+  readonly fileBytes: number;
+  readonly bitsPerWeight: number;
+  readonly seconds: number;
+  readonly notes: readonly string[];
+}
+
+const DTYPES = { f16: 'F16', bf16: 'BF16', f32: 'F32' } as const satisfies Record<string, FloatDtype>;
+
+/** @throws AppError `usage`, `model-*`, `conversion-failed` */
+export async function convertToMlx(ask: ConvertToMlxAsk): Promise<ConvertedToMlx> {
+  const startedMs = performance.now();
+  const affine = affineOf(ask);
+  const out = resolve(ask.out ?? defaultName(ask, affine));
+  await checkOutput(ask, out);
+  ask.ui.status('Reading the model');
+  const isFolder = await stat(ask.source).then(
+    (info) => info.isDirectory(),
+    (cause: unknown) => {
+      throw new AppError('model-not-found', `There is no model at ${ask.source}.`, { hint: 'Check the path.', cause });
+    },
+  );
+  const written = affine === null && !isFolder ? await lossless(ask, out) : await quantised(ask, affine, out);
+  const seconds = (performance.now() - startedMs) / 1_000;
+  return { path: out, ...written, seconds };
+}
+
+function affineOf({ bits, groupSize, recipe }: ConvertToMlxAsk): QuantizeRequest['affine'] {
+  if (bits !== null && recipe !== null) {
+    throw new AppError('usage', `--recipe ${recipe} chooses the bits of every layer; --bits ${bits} contradicts it.`, {
+      hint: 'Leave one of them out.',
+    });
+  }
+  if (bits === null && groupSize === null && recipe === null) return null;
+  return { bits: bits ?? DEFAULT_BITS, groupSize: groupSize ?? DEFAULT_GROUP_SIZE, recipe };
+}
+
+function defaultName({ source }: ConvertToMlxAsk, affine: QuantizeRequest['affine']): string {
+  const form = affine === null ? '' : `-${affine.recipe ?? `${affine.bits}bit`}`;
+  return `${basename(resolve(source)).replace(/\.gguf$/i, '')}-mlx${form}`;
+}
+
+async function quantised(
+  ask: ConvertToMlxAsk,
+  affine: QuantizeRequest['affine'],
+  out: string,
+): Promise<Omit<ConvertedToMlx, 'path' | 'seconds'>> {
+  const source = await openConversionSource(resolve(ask.source));
+  const dtype = ask.dtype === null ? null : DTYPES[ask.dtype];
+  const plan = planQuantize(source, { affine, dtype, rounding: ask.rounding });
+  await checkRoom(
+    out,
+    plan.placement.shards.reduce((sum, { totalBytes }) => sum + totalBytes, 0),
+  );
+  const { outputBytes, warnings } = await writeMlxFolder(source, {
+    plan,
+    folder: out,
+    options: {
+      threads: ask.threads,
+      signal: ask.signal,
+      onProgress: conversionProgress(ask.ui, 'Converting to MLX'),
+    },
+  });
+  const notes = [...warnings];
+  if (affine !== null && ask.rounding === 'metal') {
+    notes.push('Rounded as Metal does by its source; this was not compared with conversions made on that hardware.');
+  }
+  const wasQuantised = source.tensors.find(({ type }) => !['F32', 'F16', 'BF16'].includes(type));
+  if (wasQuantised !== undefined) {
+    notes.push(
+      `The source is ${wasQuantised.type}: what that lost is not coming back, and quantising again loses more.`,
+    );
+  }
+  const weightBytes = plan.placement.shards.reduce(
+    (sum, { totalBytes, header }) => sum + totalBytes - header.length,
+    0,
+  );
+  return { fileBytes: outputBytes, bitsPerWeight: (8 * weightBytes) / plan.parameterCount, notes };
+}
+
+async function lossless(ask: ConvertToMlxAsk, out: string): Promise<Omit<ConvertedToMlx, 'path' | 'seconds'>> {
+  if (ask.dtype === 'bf16') {
+    throw new AppError('usage', 'The scales of a GGUF are not exact in bf16.', {
+      hint: 'Use --dtype f16 or f32 for a lossless form, or --bits 4 --dtype bf16 to quantise anew.',
+    });
+  }
+  const header = await readGgufHeader(resolve(ask.source));
+  // Scales of f32 and codes of one byte are the most that a block of 4 bits can become.
+  await checkRoom(out, 2 * header.fileBytes);
+  const { outputBytes, warnings } = await repackToMlx(resolve(ask.source), out, {
+    scales: ask.dtype === 'f32' ? 'f32' : 'f16',
+    signal: ask.signal,
+    onProgress: conversionProgress(ask.ui, 'Repacking for MLX, lossless'),
+    check: (folder) => proveIdentical(ask, folder),
+  });
+  const { bitsPerWeight } = await summarizeFolder(out);
+  const notes = [...warnings, 'Every weight is the same number as in the GGUF; that was checked.'];
+  return { fileBytes: outputBytes, bitsPerWeight, notes };
+}
+
+async function proveIdentical({ source, signal, ui }: ConvertToMlxAsk, folder: string): Promise<void> {
+  const { verdict, differing, missingIn } = await compareWeights(resolve(source), folder, {
+    relativeRmseMax: 0,
+    signal,
+    onProgress: conversionProgress(ui, 'Checking that the weights are the same'),
+  });
+  if (verdict === 'identical') return;
+  const [first] = [...differing.map(({ name }) => name), ...missingIn.a, ...missingIn.b];
+  throw new AppError(
+    'conversion-failed',
+    `The MLX form of ${source} differs from it, first in ${first ?? 'nothing'}.`,
+    {
+      hint: 'This is a bug in runoff; please report it.',
+    },
+  );
+}
+
+/** An existing folder is replaced only where asked for, and only if it is a model. */
+async function checkOutput({ source, overwrite }: ConvertToMlxAsk, out: string): Promise<void> {
+  if (resolve(source) === out) {
+    throw new AppError('usage', `Input and output are the same: ${out}.`, {
+      hint: 'Choose another output with --out.',
+    });
+  }
+  const parent = await stat(dirname(out)).catch(() => null);
+  if (parent?.isDirectory() !== true) {
+    throw new AppError('usage', `There is no folder ${dirname(out)}.`, {
+      hint: 'Make it, or choose another output with --out.',
+    });
+  }
+  const info = await stat(out).catch(() => null);
+  if (info === null) return;
+  const entries = info.isDirectory() ? await readdir(out) : ['a file'];
+  if (entries.length === 0) return;
+  const isModel = entries.includes('config.json') && entries.some((name) => name.endsWith('.safetensors'));
+  if (!isModel) {
+    throw new AppError('usage', `${out} exists and is not a model folder.`, {
+      hint: 'Choose another output with --out.',
+    });
+  }
+  if (!overwrite) {
+    throw new AppError('usage', `${out} exists already.`, {
+      hint: 'Choose another output with --out, or add --overwrite.',
+    });
+  }
+}
+
+async function checkRoom(out: string, bytes: number): Promise<void> {
+  const free = await freeBytes(dirname(out));
+  if (free === null || free > bytes) return;
+  const [needed, left] = [bytes, free].map((value) => Math.ceil(value / 1e6));
+  throw new AppError(
+    'conversion-failed',
+    `The result needs up to ${needed} MB, ${left} MB are free in ${dirname(out)}.`,
+    {
+      hint: 'Free some disk space, or choose another place with --out.',
+    },
+  );
+}

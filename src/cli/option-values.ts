@@ -1,0 +1,25 @@
+/** Values of options, checked while the command line is parsed. */
+import { InvalidArgumentError } from 'commander';
+
+export function integer(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      throw new InvalidArgumentError(`A whole number from ${min} to ${max}.`);
+    return value;
+  };
+}
+
+export function fraction(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 10)) throw new InvalidArgumentError('A number from 0 to 10.');
+  return value;
+}
+
+export function oneOf(...allowed: readonly number[]): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!allowed.includes(value)) throw new InvalidArgumentError(`One of ${allowed.join(', ')}.`);
+    return value;
+  };
+}
