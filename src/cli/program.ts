@@ -168,7 +168,7 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('look into model files, and make llamafiles');
+  const models = program.command('models').description('look into model files, convert them, and make llamafiles');
   models
     .command('inspect')
     .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
@@ -188,6 +188,27 @@ function addModels(program: Command): void {
     .option('--replace', 'leave out the models and arguments that the program has already')
     .action(async (words: string[], options: Record<string, unknown>) =>
       (await import('./commands/models.ts')).packCommand(words, options),
+    );
+  addConvert(models);
+}
+
+function addConvert(models: Command): void {
+  models
+    .command('convert')
+    .description('a Hugging Face folder (safetensors) or a .gguf file into another format; needs little memory whatever the size')
+    .argument('<source>', 'Hugging Face folder with config.json, tokenizer and safetensors, or path of a .gguf file')
+    .addOption(new Option('-t, --to <format>', 'format to write').choices(['gguf']).makeOptionMandatory())
+    .requiredOption(
+      '-q, --quant <type>',
+      'gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k',
+    )
+    .option('-o, --out <path>', 'file to write (default: name of the source with the type, in this folder)')
+    .option('--overwrite', 'replace the output when it exists')
+    .option('--imatrix <file>', 'gguf: importance matrix of llama-imatrix, for better low-bit types')
+    .option('--pre-tokenizer <name>', "gguf: llama.cpp's name for the rules that cut text before BPE (default: found and checked)")
+    .option('--threads <n>', 'threads that quantise (default: all processors)', integer(1, 64))
+    .action(async (source: string, options: Record<string, unknown>) =>
+      (await import('./commands/convert.ts')).convertCommand(source, options),
     );
 }
 

@@ -88,26 +88,32 @@ export function addOne(source: TensorType, bytes: Uint8Array, count: number): vo
   for (let i = 0; i < count; i++) values[i] = isHalf ? halfToFloat(floatToHalf(values[i]! + 1)) : values[i]! + 1;
 }
 
-const EXPONENT = { F32: 0x7f80_0000, BF16: 0x7f80, F16: 0x7c00 } as const;
+/** Bits of the exponent, and one in its lowest place: their sum reaches the sign's place when the exponent is all ones. */
+const EXPONENTS = {
+  F32: { mask: 0x7f80_0000, one: 0x0080_0000, carry: 0x8000_0000 | 0 },
+  BF16: { mask: 0x7f80_7f80, one: 0x0080_0080, carry: 0x8000_8000 | 0 },
+  F16: { mask: 0x7c00_7c00, one: 0x0400_0400, carry: 0x8000_8000 | 0 },
+} as const;
 
-/** Index of the first infinity or NaN, or -1. Quantised types are not looked into: their scales are checked by ggml. */
-export function firstNonFinite(type: TensorType, bytes: Uint8Array, count: number): number {
-  if (type.name !== 'F32' && type.name !== 'BF16' && type.name !== 'F16') return -1;
-  const mask = EXPONENT[type.name];
-  if (type.name === 'F32') {
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, count);
-    for (let i = 0; i < count; i++) if ((words[i]! & mask) === mask) return i;
-    return -1;
+/**
+ * True when a value is infinite or NaN. Two halves at a time and without a branch: it must cost little beside a copy.
+ * Quantised types are not looked into: their scales are checked by ggml.
+ */
+export function hasNonFinite({ name, blockBytes }: TensorType, bytes: Uint8Array, count: number): boolean {
+  if (name !== 'F32' && name !== 'BF16' && name !== 'F16') return false;
+  const { mask, one, carry } = EXPONENTS[name];
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset, (count * blockBytes) >>> 2);
+  let seen = 0;
+  const whole = words.length & ~3;
+  for (let i = 0; i < whole; i += 4) {
+    seen |= (words[i]! & mask) + one;
+    seen |= (words[i + 1]! & mask) + one;
+    seen |= (words[i + 2]! & mask) + one;
+    seen |= (words[i + 3]! & mask) + one;
   }
-  const pairs = new Uint32Array(bytes.buffer, bytes.byteOffset, count >>> 1);
-  const high = (mask << 16) >>> 0;
-  for (let i = 0; i < pairs.length; i++) {
-    const pair = pairs[i]!;
-    // Compared as signed: the mask has no sign bit.
-    if ((pair & high) === high || (pair & mask) === mask) return (pair & mask) === mask ? 2 * i : 2 * i + 1;
-  }
-  const last = count - 1;
-  return count % 2 === 1 && (halves(bytes, count)[last]! & mask) === mask ? last : -1;
+  for (let i = whole; i < words.length; i++) seen |= (words[i]! & mask) + one;
+  if ((count * blockBytes) % 4 !== 0) seen |= (halves(bytes, count)[count - 1]! & mask) + one;
+  return (seen & carry) !== 0;
 }
 
 /** F16 ends at 65,504: what becomes infinite there was a number before. */

@@ -204,3 +204,7 @@ export function familyOfClass(className: string): Family | null {
 export function knownClasses(): string[] {
   return FAMILIES.flatMap(({ classes }) => classes).filter((name) => name !== 'LLaMAForCausalLM');
 }
+
+export function isKnownArchitecture(name: string): boolean {
+  return FAMILIES.some(({ architecture }) => architecture === name);
+}

@@ -1,6 +1,7 @@
 /** What a conversion writes: header, place and type of every tensor, and where its values come from. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { encodeMetadata, layoutGguf, type GgufLayout, type GgufTensorPlan } from '../gguf/write.ts';
 import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
@@ -46,7 +47,7 @@ export interface Item {
 export async function planFromFolder(folder: string, { quant, tokenizer, importance }: PlanOptions): Promise<ConversionPlan> {
   const configPath = join(folder, 'config.json');
   const value = await readJson(configPath);
-  if (value === null) {
+  if (value === undefined) {
     throw new AppError('model-not-found', `${folder} has no config.json.`, { hint: 'Give the folder of a Hugging Face model.' });
   }
   const config = readModelConfig(value, configPath);
@@ -68,15 +69,21 @@ export async function planFromFolder(folder: string, { quant, tokenizer, importa
 }
 
 /** llama-quantize sets its keys last, and those of an importance matrix behind them. */
-export function finishAsQuantize(metadata: Map<string, GgufValue>, importance: PlanOptions['importance']): void {
+function finishAsQuantize(metadata: Map<string, GgufValue>, importance: PlanOptions['importance']): void {
   for (const key of ['general.quantization_version', 'general.file_type']) {
     const value = metadata.get(key) as GgufValue;
     metadata.delete(key);
     metadata.set(key, value);
   }
-  if (importance === null) return;
-  metadata.set('quantize.imatrix.file', { type: 'string', value: importance.fileName });
-  metadata.set('quantize.imatrix.entries_count', { type: 'u32', value: importance.entryCount });
+  for (const [key, value] of importanceEntries(importance)) metadata.set(key, value);
+}
+
+export function importanceEntries(importance: PlanOptions['importance']): [string, GgufValue][] {
+  if (importance === null) return [];
+  return [
+    ['quantize.imatrix.file', { type: 'string', value: importance.fileName }],
+    ['quantize.imatrix.entries_count', { type: 'u32', value: importance.entryCount }],
+  ];
 }
 
 interface Placement {
@@ -180,17 +187,19 @@ function headRowsOf({ shape, name: tensorName }: FolderTensor, name: string, con
   throw invalid(folder, `${tensorName} has ${rows} rows, which are not ${heads} heads of an even size`);
 }
 
+/** The values are nobody's business here: only how many there are. */
+const tokenizerSchema = z.looseObject({
+  model: z.looseObject({ vocab: z.custom<object>((value) => typeof value === 'object' && value !== null) }),
+  added_tokens: z.array(z.unknown()),
+});
+
 /** Gemma 3 has rows for tokens that its tokenizer does not know: the reference cuts them off where it counts in tokenizer.json. */
 async function embeddingRowsMax(folder: string, { family }: ModelConfig): Promise<number | null> {
   if (family.name !== 'gemma3') return null;
   if (existsSync(join(folder, 'tokenizer.model'))) return null;
-  const tokenizer = (await readJson(join(folder, 'tokenizer.json'))) as {
-    model?: { vocab?: object };
-    added_tokens?: unknown[];
-  } | null;
-  const vocabulary = tokenizer?.model?.vocab;
-  if (vocabulary === undefined || !Array.isArray(tokenizer?.added_tokens)) return null;
-  return Object.keys(vocabulary).length + tokenizer.added_tokens.length;
+  const tokenizer = tokenizerSchema.safeParse(await readJson(join(folder, 'tokenizer.json')));
+  if (!tokenizer.success) return null;
+  return Object.keys(tokenizer.data.model.vocab).length + tokenizer.data.added_tokens.length;
 }
 
 function valuesOf(dimensions: readonly number[]): number {

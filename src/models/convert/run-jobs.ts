@@ -5,7 +5,7 @@ import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, breathe, readFully, writeFully } from '../file-io.ts';
 import { tensorTypeById, type TensorType } from '../gguf/tensor-types.ts';
-import { addOne, firstNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
+import { addOne, hasNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
 import type { JobProgress, TensorJob } from './tensor-job.ts';
 
 /** A chunk is a unit of progress and memory: small beside the promise of 250 MB, large beside the cost of a call. */
@@ -119,7 +119,7 @@ class Lane {
     const out = this.#written.subarray(0, written);
     await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
     if (job.addsOne) addOne(source, out, count);
-    if (target.name === 'F16' && firstNonFinite(target, out, count) >= 0) throw overflowError(job.name);
+    if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
     writeFully(this.#target, out, position);
     return length;
   }
@@ -129,8 +129,7 @@ class Lane {
     { source, length, rowCount }: { source: TensorType; length: number; rowCount: number },
   ): Uint8Array {
     const count = rowCount * job.columns;
-    const bad = firstNonFinite(source, this.#read, count);
-    if (bad >= 0) {
+    if (hasNonFinite(source, this.#read, count)) {
       throw new AppError(
         'model-invalid',
         `Tensor ${job.name} holds an infinite value or NaN: the model is damaged, and no engine computes with it.`,

@@ -46,7 +46,7 @@ export async function readSafetensorsFolder(folder: string): Promise<readonly Fo
 
 async function readIndex(folder: string): Promise<ReadonlyMap<string, string> | null> {
   const value = await readJson(join(folder, INDEX));
-  if (value === null) return null;
+  if (value === undefined) return null;
   const parsed = indexSchema.safeParse(value);
   if (!parsed.success) throw invalid(join(folder, INDEX), 'it has no weight_map of names to file names');
   const index = new Map(Object.entries(parsed.data.weight_map));

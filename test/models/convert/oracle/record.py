@@ -76,4 +76,20 @@ with tempfile.TemporaryDirectory() as tmp:
             quantize(files[SOURCE[dtype]], target, ftype)
             recorded[name][quant] = describe(target)
         print(name, len(recorded[name]['F16']['tensors']), file=sys.stderr)
-Path(out).write_text(json.dumps(recorded, indent=0))
+
+
+def compact(quants):
+    """Names and shapes once for the converter's order and once for llama-quantize's; a type and a hash for each tensor."""
+    result = {'metadata': {}, 'tensors': {}, 'types': {}, 'hashes': {}}
+    for quant, found in quants.items():
+        maker = 'converter' if quant in FTYPES else 'quantize'
+        result['metadata'].setdefault(maker, found['metadata'])
+        names = [f'{name} {"x".join(map(str, shape))}' for name, _, shape, _ in found['tensors']]
+        assert result['tensors'].setdefault(maker, names) == names
+        result['types'][quant] = ' '.join(t[1] for t in found['tensors'])
+        result['hashes'][quant] = ' '.join(t[3][:8] for t in found['tensors'])
+    return result
+
+
+lines = ',\n'.join(f'{json.dumps(name)}: {json.dumps(compact(quants))}' for name, quants in recorded.items())
+Path(out).write_text('{\n' + lines + '\n}\n')
