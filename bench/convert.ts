@@ -45,12 +45,15 @@ export async function convert(): Promise<void> {
   const folder = await mkdtemp(join(process.env['RUNOFF_BENCH_FOLDER'] ?? tmpdir(), 'runoff-bench-'));
   try {
     const free = await freeBytes(folder);
-    if (free !== null && free < DISK_BYTES_NEEDED) return console.log(`${DISK_BYTES_NEEDED / 1e9} GB free space needed in ${folder}`);
+    if (free !== null && free < DISK_BYTES_NEEDED)
+      return console.log(`${DISK_BYTES_NEEDED / 1e9} GB free space needed in ${folder}`);
     const source = join(folder, 'model.safetensors');
     await writeModel(folder, source);
     const reference = await findReference();
     const library = await findGgmlLibrary(join(cacheFolder(), 'environments', 'node-llama-cpp')).catch(() => null);
-    console.log(`1.24 billion bf16 weights, ${availableParallelism()} processors, median of ${RUNS}, outputs overwritten, page cache warm`);
+    console.log(
+      `1.24 billion bf16 weights, ${availableParallelism()} processors, median of ${RUNS}, outputs overwritten, page cache warm`,
+    );
     if (reference === null) console.log('no reference: RUNOFF_LLAMA_CPP and RUNOFF_PYTHON are not set');
     console.log('type     runoff s (range)     peak MB   reference s   peak MB   ratio   cp s   cp/runoff');
     for (const quant of QUANTS) {
@@ -86,7 +89,8 @@ async function measureQuant(quant: Quant, setting: Setting): Promise<void> {
 }
 
 function report(quant: Quant, runs: Readonly<Record<'ours' | 'reference' | 'copy', readonly Measurement[]>>): void {
-  const seconds = (list: readonly Measurement[]): number => (list.length === 0 ? Number.NaN : median(list.map((run) => run.seconds)));
+  const seconds = (list: readonly Measurement[]): number =>
+    list.length === 0 ? Number.NaN : median(list.map((run) => run.seconds));
   const peak = (list: readonly Measurement[]): number => Math.max(...list.map((run) => run.peakBytes)) / 1e6;
   const [ours, reference, copy] = [seconds(runs.ours), seconds(runs.reference), seconds(runs.copy)];
   const all = runs.ours.map((run) => run.seconds);
@@ -113,14 +117,23 @@ function report(quant: Quant, runs: Readonly<Record<'ours' | 'reference' | 'copy
 
 /** A fresh process each time: its peak is its own, and its code starts cold, as for a user. */
 function ourArguments(quant: Quant, folder: string, library: string | null): string[] {
-  const url = (name: string): string => JSON.stringify(pathToFileURL(join(import.meta.dirname, '..', 'src', 'models', 'convert', name)).href);
+  const url = (name: string): string =>
+    JSON.stringify(pathToFileURL(join(import.meta.dirname, '..', 'src', 'models', 'convert', name)).href);
   const script = `
     import { planFromFolder } from ${url('plan.ts')};
     import { writeConverted } from ${url('convert-to-gguf.ts')};
     const [folder, quant, out, libraryPath] = process.argv.slice(1);
     const plan = await planFromFolder(folder, { quant, tokenizer: new Map(), importance: null });
     await writeConverted(plan, out, { libraryPath: libraryPath || null, importancePath: null, onProgress() {} });`;
-  return ['--input-type=module', '--eval', script, folder, quant.toUpperCase(), join(folder, 'ours.gguf'), library ?? ''];
+  return [
+    '--input-type=module',
+    '--eval',
+    script,
+    folder,
+    quant.toUpperCase(),
+    join(folder, 'ours.gguf'),
+    library ?? '',
+  ];
 }
 
 async function timed(command: string, args: readonly string[], out: string, libraries?: string): Promise<Measurement> {
@@ -171,7 +184,8 @@ async function writeModel(folder: string, path: string): Promise<void> {
   const plan = (name: string, ...shape: number[]): TensorPlan => ({ name, dtype: 'BF16', shape });
   const plans = [plan('model.embed_tokens.weight', vocabulary, hidden), plan('model.norm.weight', hidden)];
   for (let layer = 0; layer < layers; layer++) {
-    const add = (name: string, ...shape: number[]): number => plans.push(plan(`model.layers.${layer}.${name}.weight`, ...shape));
+    const add = (name: string, ...shape: number[]): number =>
+      plans.push(plan(`model.layers.${layer}.${name}.weight`, ...shape));
     add('input_layernorm', hidden);
     add('post_attention_layernorm', hidden);
     add('self_attn.q_proj', 2048, hidden);
@@ -189,7 +203,11 @@ async function writeModel(folder: string, path: string): Promise<void> {
     const pattern = randomWeights(1 << 20);
     for (const [i, tensor] of plans.entries()) {
       for (let done = 0, total = planBytes(tensor); done < total; done += pattern.length)
-        writeFully(handle, pattern.subarray(0, Math.min(pattern.length, total - done)), (layout.offsets[i] as number) + done);
+        writeFully(
+          handle,
+          pattern.subarray(0, Math.min(pattern.length, total - done)),
+          (layout.offsets[i] as number) + done,
+        );
     }
   } finally {
     await handle.close();
@@ -226,6 +244,12 @@ const CONFIG = {
   max_position_embeddings: 131_072,
   rms_norm_eps: 1e-5,
   rope_theta: 500_000,
-  rope_scaling: { factor: 32, high_freq_factor: 4, low_freq_factor: 1, original_max_position_embeddings: 8192, rope_type: 'llama3' },
+  rope_scaling: {
+    factor: 32,
+    high_freq_factor: 4,
+    low_freq_factor: 1,
+    original_max_position_embeddings: 8192,
+    rope_type: 'llama3',
+  },
   tie_word_embeddings: true,
 };

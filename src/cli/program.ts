@@ -195,7 +195,9 @@ function addModels(program: Command): void {
 function addConvert(models: Command): void {
   models
     .command('convert')
-    .description('a Hugging Face folder (safetensors) or a .gguf file into another format; needs little memory whatever the size')
+    .description(
+      'a Hugging Face folder (safetensors) or a .gguf file into another format; needs little memory whatever the size',
+    )
     .argument('<source>', 'Hugging Face folder with config.json, tokenizer and safetensors, or path of a .gguf file')
     .addOption(new Option('-t, --to <format>', 'format to write').choices(['gguf']).makeOptionMandatory())
     .requiredOption(
@@ -205,7 +207,10 @@ function addConvert(models: Command): void {
     .option('-o, --out <path>', 'file to write (default: name of the source with the type, in this folder)')
     .option('--overwrite', 'replace the output when it exists')
     .option('--imatrix <file>', 'gguf: importance matrix of llama-imatrix, for better low-bit types')
-    .option('--pre-tokenizer <name>', "gguf: llama.cpp's name for the rules that cut text before BPE (default: found and checked)")
+    .option(
+      '--pre-tokenizer <name>',
+      "gguf: llama.cpp's name for the rules that cut text before BPE (default: found and checked)",
+    )
     .option('--threads <n>', 'threads that quantise (default: all processors)', integer(1, 64))
     .action(async (source: string, options: Record<string, unknown>) =>
       (await import('./commands/convert.ts')).convertCommand(source, options),

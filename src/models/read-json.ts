@@ -9,7 +9,8 @@ const JSON_BYTES_MAX = 64 << 20;
 export async function readJson(path: string): Promise<unknown> {
   const info = await stat(path).catch(() => null);
   if (info === null) return undefined;
-  if (!info.isFile() || info.size > JSON_BYTES_MAX) throw invalid(path, `it has ${info.size} bytes, ${JSON_BYTES_MAX} are allowed`);
+  if (!info.isFile() || info.size > JSON_BYTES_MAX)
+    throw invalid(path, `it has ${info.size} bytes, ${JSON_BYTES_MAX} are allowed`);
   try {
     return JSON.parse(await readFile(path, 'utf8')) as unknown;
   } catch (cause) {
@@ -18,5 +19,8 @@ export async function readJson(path: string): Promise<unknown> {
 }
 
 function invalid(path: string, reason: string, cause?: unknown): AppError {
-  return new AppError('model-invalid', `${path} cannot be used: ${reason}.`, { hint: 'Download the model again.', cause });
+  return new AppError('model-invalid', `${path} cannot be used: ${reason}.`, {
+    hint: 'Download the model again.',
+    cause,
+  });
 }

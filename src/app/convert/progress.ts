@@ -9,7 +9,11 @@ interface Progress {
 const RATE_AFTER_MS = 1_000;
 
 /** One status line: megabytes of the source, rate, remaining time. */
-export function conversionProgress(ui: Ui, what: string, now: () => number = () => performance.now()): (progress: Progress) => void {
+export function conversionProgress(
+  ui: Ui,
+  what: string,
+  now: () => number = () => performance.now(),
+): (progress: Progress) => void {
   const startedMs = now();
   return (progress) => ui.status(`${what} (${describeProgress(progress, now() - startedMs)})`);
 }

@@ -2,7 +2,7 @@
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
-import { needsGgml, writeConverted } from '../../models/convert/convert-to-gguf.ts';
+import { gainsFromGgml, needsGgml, writeConverted } from '../../models/convert/convert-to-gguf.ts';
 import { readImportance } from '../../models/convert/importance.ts';
 import { planFromFolder, type ConversionPlan } from '../../models/convert/plan.ts';
 import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
@@ -45,10 +45,13 @@ export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
   const quant = quantNamed(ask.quant);
   const out = resolve(ask.out ?? `${basename(resolve(ask.source)).replace(/\.gguf$/i, '')}-${quant}.gguf`);
   await checkOutput(ask, out);
-  const importance = ask.imatrix === null ? null : { fileName: basename(ask.imatrix), entryCount: (await readImportance(ask.imatrix)).size };
+  const importance =
+    ask.imatrix === null
+      ? null
+      : { fileName: basename(ask.imatrix), entryCount: (await readImportance(ask.imatrix)).size };
   ask.ui.status('Reading the model');
   const { plan, notes } = await planOf(ask, quant, importance);
-  const libraryPath = needsGgml(plan) ? await ggmlLibrary(ask.ui) : null;
+  const libraryPath = await ggmlLibrary(plan, ask.ui);
   await checkRoom(out, plan.layout.totalBytes);
   await writeConverted(plan, out, {
     libraryPath,
@@ -65,7 +68,9 @@ export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
 function quantNamed(text: string): QuantName {
   const name = QUANT_NAMES.find((candidate) => candidate === text.toUpperCase());
   if (name !== undefined) return name;
-  throw new AppError('usage', `There is no GGUF type ${text}.`, { hint: `These can be written: ${QUANT_NAMES.join(', ')}.` });
+  throw new AppError('usage', `There is no GGUF type ${text}.`, {
+    hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
+  });
 }
 
 async function planOf(
@@ -79,39 +84,57 @@ async function planOf(
   if (info.isDirectory()) {
     const tokenizer = await tokenizerMetadata(source, { preTokenizer, vocabularySize: null });
     const plan = await planFromFolder(source, { quant, tokenizer: tokenizer.metadata, importance });
-    const notes = tokenizer.origin === 'fixed' ? [] : [`The pre-tokenizer is ${tokenizer.preTokenizer} (${ORIGINS[tokenizer.origin]}).`];
+    const notes =
+      tokenizer.origin === 'fixed'
+        ? []
+        : [`The pre-tokenizer is ${tokenizer.preTokenizer} (${ORIGINS[tokenizer.origin]}).`];
     return { plan, notes };
   }
   const plan = await planFromGguf(resolve(source), { quant, importance });
   const [before] = plan.quantisedBefore;
-  const notes = before === undefined ? [] : [`The source is ${before}: what that lost is not coming back, and quantising again loses more.`];
+  const notes =
+    before === undefined
+      ? []
+      : [`The source is ${before}: what that lost is not coming back, and quantising again loses more.`];
   return { plan, notes };
 }
 
 const ORIGINS = { given: 'as you asked', derived: 'found by the rules in tokenizer.json' } as const;
 
-async function ggmlLibrary(ui: Ui): Promise<string> {
+async function ggmlLibrary(plan: ConversionPlan, ui: Ui): Promise<string | null> {
+  if (!needsGgml(plan) && !gainsFromGgml(plan)) return null;
   const environments = createEnvironments({ cacheFolder: cacheFolder(), onProgress: (text) => ui.status(text) });
   const found = await environments.inspect(GGML_ENVIRONMENT);
   if (found.state === 'ready') return findGgmlLibrary(found.root);
-  throw new AppError('environment-failed', 'Quantising uses ggml, which comes with the engine llama-cpp; it is not installed.', {
-    hint: 'runoff engines install llama-cpp (60 MB); without it F32, F16, BF16 and Q8_0 can be written.',
-  });
+  if (!needsGgml(plan)) return null;
+  throw new AppError(
+    'environment-failed',
+    'Quantising uses ggml, which comes with the engine llama-cpp; it is not installed.',
+    {
+      hint: 'runoff engines install llama-cpp (60 MB); without it F32, F16, BF16 and Q8_0 can be written.',
+    },
+  );
 }
 
 async function checkOutput({ source, overwrite }: ConvertToGgufAsk, out: string): Promise<void> {
   if (resolve(source) === out) {
-    throw new AppError('usage', `Input and output are the same file: ${out}.`, { hint: 'Choose another output with --out.' });
+    throw new AppError('usage', `Input and output are the same file: ${out}.`, {
+      hint: 'Choose another output with --out.',
+    });
   }
   const isThere = await access(out).then(
     () => true,
     () => false,
   );
   if (isThere && !overwrite)
-    throw new AppError('usage', `${out} exists already.`, { hint: 'Choose another output with --out, or add --overwrite.' });
+    throw new AppError('usage', `${out} exists already.`, {
+      hint: 'Choose another output with --out, or add --overwrite.',
+    });
   const folder = await stat(dirname(out)).catch(() => null);
   if (folder?.isDirectory() !== true)
-    throw new AppError('usage', `There is no folder ${dirname(out)}.`, { hint: 'Make it, or choose another output with --out.' });
+    throw new AppError('usage', `There is no folder ${dirname(out)}.`, {
+      hint: 'Make it, or choose another output with --out.',
+    });
 }
 
 async function checkRoom(out: string, bytes: number): Promise<void> {

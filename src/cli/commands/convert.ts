@@ -32,7 +32,9 @@ export async function convertCommand(source: string, raw: Record<string, unknown
     });
     ui.done();
     const { path, fileBytes, bitsPerWeight, seconds, notes } = converted;
-    process.stdout.write(`${path}: ${(fileBytes / 1e6).toFixed(1)} MB, ${bitsPerWeight.toFixed(2)} bits per weight, ${seconds.toFixed(1)} s\n`);
+    process.stdout.write(
+      `${path}: ${(fileBytes / 1e6).toFixed(1)} MB, ${bitsPerWeight.toFixed(2)} bits per weight, ${seconds.toFixed(1)} s\n`,
+    );
     for (const note of notes) ui.line(`Note: ${note}`);
     ui.line(`Look into it: runoff models inspect ${path}`);
   } catch (error) {

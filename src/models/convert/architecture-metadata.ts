@@ -102,7 +102,10 @@ function addGemma3(entries: Entries, config: ModelConfig): void {
 
 function addPhi3(entries: Entries, config: ModelConfig, fileType: number): void {
   entries.set('phi3.context_length', u32(config.contextTokens));
-  entries.set('phi3.rope.scaling.original_context_length', u32(config.rope.original_max_position_embeddings ?? config.contextTokens));
+  entries.set(
+    'phi3.rope.scaling.original_context_length',
+    u32(config.rope.original_max_position_embeddings ?? config.contextTokens),
+  );
   entries.set('phi3.embedding_length', u32(config.hiddenSize));
   entries.set('phi3.feed_forward_length', u32(config.feedForwardSize));
   entries.set('phi3.block_count', u32(config.layerCount));
@@ -117,7 +120,11 @@ function addPhi3(entries: Entries, config: ModelConfig, fileType: number): void 
 }
 
 function unsupportedRope(path: string, type: string): AppError {
-  return new AppError('model-unsupported', `${path}: the rotary scaling ${type} cannot be converted for this architecture.`, {
-    hint: 'Use llama.cpp’s convert_hf_to_gguf.py for this model.',
-  });
+  return new AppError(
+    'model-unsupported',
+    `${path}: the rotary scaling ${type} cannot be converted for this architecture.`,
+    {
+      hint: 'Use llama.cpp’s convert_hf_to_gguf.py for this model.',
+    },
+  );
 }

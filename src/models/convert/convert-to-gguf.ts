@@ -7,12 +7,12 @@ import { readGgufHeader } from '../gguf/read-header.ts';
 import { tensorTypeById } from '../gguf/tensor-types.ts';
 import { kernelFor } from './kernels.ts';
 import type { ConversionPlan } from './plan.ts';
-import { plainConverter, runJobs } from './run-jobs.ts';
+import { plainConverter, PLAIN_LANES, runJobs } from './run-jobs.ts';
 import { runWithGgml } from './run-with-ggml.ts';
 import type { JobProgress } from './tensor-job.ts';
 
 export interface ConvertOptions {
-  /** Needed when the plan needs ggml. */
+  /** Needed when the plan needs ggml, used when it gains from it. */
   readonly libraryPath: string | null;
   readonly importancePath: string | null;
   readonly threads?: number | undefined;
@@ -26,6 +26,11 @@ export function needsGgml({ jobs }: ConversionPlan): boolean {
     const [source, target] = [tensorTypeById(sourceType), tensorTypeById(targetType)];
     return source === undefined || target === undefined || kernelFor(source, target) === null;
   });
+}
+
+/** Q8_0 can be made in JavaScript; ggml does it on every processor. */
+export function gainsFromGgml({ plans }: ConversionPlan): boolean {
+  return plans.some(({ type }) => type.name === 'Q8_0');
 }
 
 /** Overwrites `outPath` only when complete and checked. @throws AppError `conversion-failed`, `model-invalid`, `environment-failed` */
@@ -47,17 +52,19 @@ export async function writeConverted(plan: ConversionPlan, outPath: string, opti
 async function write(plan: ConversionPlan, temporary: string, options: ConvertOptions): Promise<void> {
   const { jobs, layout, constants } = plan;
   const { signal, onProgress } = options;
+  const usesGgml = needsGgml(plan) || (options.libraryPath !== null && gainsFromGgml(plan));
   const target = await open(temporary, 'wx');
   try {
     // Also the padding between tensors, which nobody writes.
     await target.truncate(layout.totalBytes);
     writeFully(target, layout.header, 0);
     for (const { bytes, offset } of constants) writeFully(target, bytes, offset);
-    if (!needsGgml(plan)) await runJobs({ jobs, target, converters: [plainConverter()], onProgress, signal });
+    const converters = Array.from({ length: PLAIN_LANES }, plainConverter);
+    if (!usesGgml) await runJobs({ jobs, target, converters, onProgress, signal });
   } finally {
     await target.close();
   }
-  if (!needsGgml(plan)) return;
+  if (!usesGgml) return;
   if (options.libraryPath === null) {
     throw new AppError('environment-failed', 'Quantising needs ggml, which comes with the engine llama-cpp.', {
       hint: 'runoff engines install llama-cpp; without it F32, F16, BF16 and Q8_0 can be written.',

@@ -70,10 +70,16 @@ function capitalised(word: string): string {
   return word.replaceAll(/(^|[^a-z])([a-z])/g, (_, before: string, letter: string) => before + letter.toUpperCase());
 }
 
+const SIZES = [
+  { above: 1e12, scale: 1e-12, suffix: 'T' },
+  { above: 1e9, scale: 1e-9, suffix: 'B' },
+  { above: 1e6, scale: 1e-6, suffix: 'M' },
+] as const;
+
 /** `1.2B`, `135M`: two digits at least. */
 export function sizeLabel(parameters: number): string {
-  const [scale, suffix] = parameters > 1e12 ? [1e-12, 'T'] : parameters > 1e9 ? [1e-9, 'B'] : parameters > 1e6 ? [1e-6, 'M'] : [1e-3, 'K'];
-  const scaled = parameters * (scale as number);
+  const { scale, suffix } = SIZES.find(({ above }) => parameters > above) ?? { scale: 1e-3, suffix: 'K' };
+  const scaled = parameters * scale;
   const digits = String(roundHalfToEven(scaled)).replace(/^0+/, '').length;
   return `${scaled.toFixed(Math.max(0, 2 - digits))}${suffix}`;
 }
@@ -99,7 +105,9 @@ async function readCard(path: string): Promise<ReadonlyMap<string, string>> {
     for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
       if (lines === 0 ? line !== '---' : line === '---' || lines > CARD_LINES_MAX) break;
       lines += 1;
-      const match = /^(license|license_name|license_link):\s*(?:"([^"]*)"|'([^']*)'|([^\s#[{>|&*!%@`][^#]*?))\s*$/.exec(line);
+      const match = /^(license|license_name|license_link):\s*(?:"([^"]*)"|'([^']*)'|([^\s#[{>|&*!%@`][^#]*?))\s*$/.exec(
+        line,
+      );
       const value = match?.[2] ?? match?.[3] ?? match?.[4];
       if (match?.[1] !== undefined && value !== undefined) found.set(match[1], value.slice(0, LICENSE_CHARACTERS_MAX));
     }

@@ -20,13 +20,19 @@ export interface WorkerTask {
 export type WorkerMessage =
   | { readonly kind: 'progress'; readonly progress: JobProgress }
   | { readonly kind: 'done' }
-  | { readonly kind: 'failed'; readonly code: ErrorCode | null; readonly message: string; readonly hint: string | null };
+  | {
+      readonly kind: 'failed';
+      readonly code: ErrorCode | null;
+      readonly message: string;
+      readonly hint: string | null;
+    };
 
 /** A progress line is repainted once a second. */
 const PROGRESS_MS = 250;
 
 async function run(task: WorkerTask): Promise<void> {
-  const importance = task.importancePath === null ? new Map<string, Float32Array>() : await readImportance(task.importancePath);
+  const importance =
+    task.importancePath === null ? new Map<string, Float32Array>() : await readImportance(task.importancePath);
   const ggml = await loadGgml(task.libraryPath);
   const target = await open(task.outputPath, 'r+');
   let toldMs = 0;

@@ -67,11 +67,18 @@ function laneOf({ quantize, validate, reader }: Functions, importance: Importanc
     else await call(reader(source), bytes, floats, count);
     const weights = importanceOf(rows, importance);
     const written = await call(quantize, target.id, floats, out, 0, rowCount, job.columns, weights);
-    assert(written === out.byteLength, `ggml wrote ${String(written)} bytes of ${job.name}, ${out.byteLength} were planned`);
+    assert(
+      written === out.byteLength,
+      `ggml wrote ${String(written)} bytes of ${job.name}, ${out.byteLength} were planned`,
+    );
     if (target.blockValues > 1 && (await call(validate, target.id, out, out.byteLength)) !== true) {
-      throw new AppError('model-invalid', `Tensor ${job.name} cannot be quantised to ${target.name}: its values give scales that are no numbers.`, {
-        hint: 'Download the model again, or convert with --quant bf16.',
-      });
+      throw new AppError(
+        'model-invalid',
+        `Tensor ${job.name} cannot be quantised to ${target.name}: its values give scales that are no numbers.`,
+        {
+          hint: 'Download the model again, or convert with --quant bf16.',
+        },
+      );
     }
   };
 }

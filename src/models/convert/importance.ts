@@ -27,10 +27,12 @@ export async function readImportance(path: string): Promise<Importance> {
   });
   try {
     const { size } = await handle.stat();
-    if (size < 8 || size > FILE_BYTES_MAX) throw invalid(path, `it has ${size} bytes, 8 to ${FILE_BYTES_MAX} are allowed`);
+    if (size < 8 || size > FILE_BYTES_MAX)
+      throw invalid(path, `it has ${size} bytes, 8 to ${FILE_BYTES_MAX} are allowed`);
     const magic = Buffer.alloc(4);
     readFully(handle, magic, { position: 0, length: 4 });
-    const importance = magic.toString('latin1') === 'GGUF' ? await readGguf(path, handle) : readLegacy(path, handle, size);
+    const importance =
+      magic.toString('latin1') === 'GGUF' ? await readGguf(path, handle) : readLegacy(path, handle, size);
     checkFinite(path, importance);
     return importance;
   } finally {
@@ -46,7 +48,12 @@ async function readGguf(path: string, handle: FileHandle): Promise<Importance> {
     if (!sums.name.endsWith(SUMS)) continue;
     const name = sums.name.slice(0, -SUMS.length);
     const counts = byName.get(name + COUNTS);
-    if (counts === undefined || counts.type.name !== 'F32' || sums.type.name !== 'F32' || counts.columns * counts.rows !== sums.rows)
+    if (
+      counts === undefined ||
+      counts.type.name !== 'F32' ||
+      sums.type.name !== 'F32' ||
+      counts.columns * counts.rows !== sums.rows
+    )
       throw invalid(path, `${sums.name} has no counts that fit`);
     importance.set(name, average(readFloats(handle, sums), readFloats(handle, counts)));
   }
@@ -92,7 +99,10 @@ function readLegacy(path: string, handle: FileHandle, size: number): Importance 
     const count = int32('a count of values');
     const from = take(4 * count, name);
     if (count < 1) throw invalid(path, `${name} has ${count} values`);
-    importance.set(name, Float32Array.from({ length: count }, (_, j) => legacyValue(bytes.readFloatLE(from + 4 * j), calls)));
+    importance.set(
+      name,
+      Float32Array.from({ length: count }, (_, j) => legacyValue(bytes.readFloatLE(from + 4 * j), calls)),
+    );
   }
   return importance;
 }

@@ -102,8 +102,7 @@ export function readModelConfig(value: unknown, path: string): ModelConfig {
 function classNameOf(root: Readonly<Record<string, unknown>>, path: string): string {
   const names = z.array(z.string()).safeParse(root['architectures']);
   const name = names.success ? names.data[0] : undefined;
-  if (name === undefined)
-    throw invalid(path, 'it names no architecture ("architectures" is missing or empty)');
+  if (name === undefined) throw invalid(path, 'it names no architecture ("architectures" is missing or empty)');
   return name.slice(0, 200);
 }
 
@@ -123,23 +122,23 @@ function refuseOther(config: z.infer<typeof configSchema>, className: string, pa
   });
 }
 
-function fill(
-  family: Family,
-  className: string,
-  config: z.infer<typeof configSchema>,
-  path: string,
-): ModelConfig {
+function fill(family: Family, className: string, config: z.infer<typeof configSchema>, path: string): ModelConfig {
   const { defaults } = family;
   const headCount = config.num_attention_heads;
   const divided = Math.floor(config.hidden_size / headCount);
   // A null head_dim means the default where the class computes it, and stays null elsewhere.
   const headSize = config.head_dim ?? (defaults.head_dim === 'divide' ? divided : defaults.head_dim);
   const keyValueHeadCount =
-    config.num_key_value_heads ?? (config['num_key_value_heads'] === null ? null : defaults.num_key_value_heads) ?? headCount;
+    config.num_key_value_heads ??
+    (config['num_key_value_heads'] === null ? null : defaults.num_key_value_heads) ??
+    headCount;
   if (headSize === null && config.hidden_size % headCount !== 0)
     throw invalid(path, `hidden_size ${config.hidden_size} is not a multiple of num_attention_heads ${headCount}`);
   if (headCount % keyValueHeadCount !== 0)
-    throw invalid(path, `num_attention_heads ${headCount} is not a multiple of num_key_value_heads ${keyValueHeadCount}`);
+    throw invalid(
+      path,
+      `num_attention_heads ${headCount} is not a multiple of num_key_value_heads ${keyValueHeadCount}`,
+    );
   const rope = config.rope_parameters ?? config.rope_scaling ?? {};
   return {
     family,

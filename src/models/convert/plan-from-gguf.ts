@@ -45,7 +45,9 @@ export async function planFromGguf(path: string, { quant, importance }: GgufPlan
     keyValueHeadCount: numberOf(metadata, `${architecture}.attention.head_count_kv`) ?? headCount,
     hasImportance: importance !== null,
   };
-  const parameterCount = headers.flatMap(({ tensors }) => tensors).reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const parameterCount = headers
+    .flatMap(({ tensors }) => tensors)
+    .reduce((sum, { rows, columns }) => sum + rows * columns, 0);
   const encoded = await patchedMetadata(first, fileTypeOf(quant), importance);
   const plan = place(items, { quant, model, metadata: encoded, alignment: first.alignment, parameterCount });
   return { ...plan, quantisedBefore: quantisedTypes(headers) };
@@ -56,7 +58,15 @@ function itemsOf({ path, tensors }: GgufHeader): Item[] {
     name,
     dimensions,
     keptType: type,
-    source: { sourcePath: path, sourceOffset: offset, sourceType: type.id, rows, columns, headRows: null, addsOne: false },
+    source: {
+      sourcePath: path,
+      sourceOffset: offset,
+      sourceType: type.id,
+      rows,
+      columns,
+      headRows: null,
+      addsOne: false,
+    },
   }));
 }
 
@@ -67,9 +77,13 @@ async function readParts(path: string): Promise<GgufHeader[]> {
   if (count <= 1) return [first];
   const match = /^(.*)-00001-of-(\d{5})\.gguf$/.exec(path.slice(dirname(path) === '.' ? 0 : dirname(path).length + 1));
   if (match === null || Number(match[2]) !== count || count > PARTS_MAX) {
-    throw new AppError('model-unsupported', `${path} is a part of a model of ${count} files, but not named as the first of them.`, {
-      hint: 'Give the file that ends in -00001-of-NNNNN.gguf.',
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path} is a part of a model of ${count} files, but not named as the first of them.`,
+      {
+        hint: 'Give the file that ends in -00001-of-NNNNN.gguf.',
+      },
+    );
   }
   const headers = [first];
   for (let part = 2; part <= count; part++) {
@@ -122,7 +136,10 @@ async function patchedMetadata(
   const { path, metadata, arrayLengths, metadataRange } = header;
   const length = metadataRange.end - metadataRange.start;
   if (length > METADATA_BYTES_MAX)
-    throw new AppError('model-unsupported', `${path} has ${length} bytes of metadata; up to ${METADATA_BYTES_MAX} are handled.`);
+    throw new AppError(
+      'model-unsupported',
+      `${path} has ${length} bytes of metadata; up to ${METADATA_BYTES_MAX} are handled.`,
+    );
   const bytes = alignedBuffer(length);
   const handle = await open(path, 'r');
   try {
@@ -162,12 +179,17 @@ const REPLACED = [
 ];
 
 /** Where an entry lies in the metadata's bytes: key with its length, type, value. */
-function cutOf({ path, metadata, valueOffsets, metadataRange }: GgufHeader, key: string): { start: number; end: number }[] {
+function cutOf(
+  { path, metadata, valueOffsets, metadataRange }: GgufHeader,
+  key: string,
+): { start: number; end: number }[] {
   const offset = valueOffsets.get(key);
   const value = metadata.get(key);
   if (offset === undefined) return [];
   if (value === undefined || value.type === 'array') {
-    throw new AppError('model-invalid', `${path}: ${key} is an array.`, { hint: 'Download or convert the model again.' });
+    throw new AppError('model-invalid', `${path}: ${key} is an array.`, {
+      hint: 'Download or convert the model again.',
+    });
   }
   const start = offset - 4 - Buffer.byteLength(key) - 8;
   const encoded = encodeMetadata(new Map([[key, value]])).bytes.byteLength;

@@ -40,15 +40,22 @@ export interface Item {
   readonly name: string;
   readonly dimensions: readonly number[];
   readonly keptType: TensorType;
-  readonly source: Pick<TensorJob, 'sourcePath' | 'sourceOffset' | 'sourceType' | 'rows' | 'columns' | 'headRows' | 'addsOne'> | Uint8Array;
+  readonly source:
+    | Pick<TensorJob, 'sourcePath' | 'sourceOffset' | 'sourceType' | 'rows' | 'columns' | 'headRows' | 'addsOne'>
+    | Uint8Array;
 }
 
 /** @throws AppError `model-invalid`, `model-unsupported`, `model-not-found` */
-export async function planFromFolder(folder: string, { quant, tokenizer, importance }: PlanOptions): Promise<ConversionPlan> {
+export async function planFromFolder(
+  folder: string,
+  { quant, tokenizer, importance }: PlanOptions,
+): Promise<ConversionPlan> {
   const configPath = join(folder, 'config.json');
   const value = await readJson(configPath);
   if (value === undefined) {
-    throw new AppError('model-not-found', `${folder} has no config.json.`, { hint: 'Give the folder of a Hugging Face model.' });
+    throw new AppError('model-not-found', `${folder} has no config.json.`, {
+      hint: 'Give the folder of a Hugging Face model.',
+    });
   }
   const config = readModelConfig(value, configPath);
   const items = await itemsOf(folder, config, configPath);
@@ -94,7 +101,10 @@ interface Placement {
   readonly parameterCount: number;
 }
 
-export function place(items: readonly Item[], { quant, model, metadata, alignment, parameterCount }: Placement): ConversionPlan {
+export function place(
+  items: readonly Item[],
+  { quant, model, metadata, alignment, parameterCount }: Placement,
+): ConversionPlan {
   const ordered = isConverterType(quant) ? items : items.toSorted((a, b) => compareNames(a.name, b.name));
   const types = chooseTypes(quant, model, ordered);
   const plans = ordered.map(({ name, dimensions }, i) => ({ name, dimensions, type: types[i] as TensorType }));
@@ -128,7 +138,8 @@ async function itemsOf(folder: string, config: ModelConfig, configPath: string):
     items.push(itemOf(tensor, { name, config, folder, embeddingRows, keptType: float32 }));
   }
   const missing = missingTensor(names, config);
-  if (missing !== null) throw invalid(folder, `config.json announces ${config.layerCount} layers but the tensor for ${missing} is missing`);
+  if (missing !== null)
+    throw invalid(folder, `config.json announces ${config.layerCount} layers but the tensor for ${missing} is missing`);
   return items;
 }
 
@@ -143,9 +154,13 @@ interface ItemContext {
 function itemOf(tensor: FolderTensor, { name, config, folder, embeddingRows, keptType }: ItemContext): Item {
   const { shape, dtype, path, offset } = tensor;
   if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
-    throw new AppError('model-unsupported', `${path}: the tensor ${tensor.name} is ${dtype}; F32, F16 and BF16 can be converted.`, {
-      hint: "Take the model's original, unquantised weights.",
-    });
+    throw new AppError(
+      'model-unsupported',
+      `${path}: the tensor ${tensor.name} is ${dtype}; F32, F16 and BF16 can be converted.`,
+      {
+        hint: "Take the model's original, unquantised weights.",
+      },
+    );
   }
   if (shape.length < 1 || shape.length > 2 || shape.some((size) => size === 0))
     throw invalid(folder, `${tensor.name} has the shape ${JSON.stringify(shape)}`);
@@ -168,17 +183,30 @@ function itemOf(tensor: FolderTensor, { name, config, folder, embeddingRows, kep
 }
 
 /** Sizes that config.json promises: a tensor of another shape would load as garbage or not at all. */
-function checkShape({ name: tensorName, shape }: FolderTensor, name: string, config: ModelConfig, folder: string): void {
+function checkShape(
+  { name: tensorName, shape }: FolderTensor,
+  name: string,
+  config: ModelConfig,
+  folder: string,
+): void {
   const columns = shape.at(-1) as number;
   const { hiddenSize, feedForwardSize } = config;
   if (!name.endsWith('.weight')) return;
-  const readsHidden = /^(?:token_embd|output|output_norm)\.|\.(?:attn_[qkv]|attn_qkv|ffn_gate|ffn_up|attn_norm|ffn_norm)\.weight$/.test(name);
+  const readsHidden =
+    /^(?:token_embd|output|output_norm)\.|\.(?:attn_[qkv]|attn_qkv|ffn_gate|ffn_up|attn_norm|ffn_norm)\.weight$/.test(
+      name,
+    );
   const expected = readsHidden ? hiddenSize : name.endsWith('.ffn_down.weight') ? feedForwardSize : columns;
   if (columns === expected) return;
   throw invalid(folder, `${tensorName} has rows of ${columns} values, config.json says ${expected}`);
 }
 
-function headRowsOf({ shape, name: tensorName }: FolderTensor, name: string, config: ModelConfig, folder: string): number | null {
+function headRowsOf(
+  { shape, name: tensorName }: FolderTensor,
+  name: string,
+  config: ModelConfig,
+  folder: string,
+): number | null {
   const part = /\.attn_([qk])\.(?:weight|bias)$/.exec(name)?.[1];
   if (!config.family.permutesQueryAndKey || part === undefined) return null;
   const heads = part === 'q' ? config.headCount : config.keyValueHeadCount;
@@ -207,5 +235,7 @@ function valuesOf(dimensions: readonly number[]): number {
 }
 
 function invalid(where: string, reason: string): AppError {
-  return new AppError('model-invalid', `${where} is not a usable model: ${reason}.`, { hint: 'Download the model again.' });
+  return new AppError('model-invalid', `${where} is not a usable model: ${reason}.`, {
+    hint: 'Download the model again.',
+  });
 }

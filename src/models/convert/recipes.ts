@@ -71,7 +71,13 @@ function isKept({ name, dimensions }: Pick<RecipeTensor, 'name' | 'dimensions'>)
 const BASE_TYPES: Partial<Record<QuantName, string>> = { Q3_K_M: 'Q3_K', Q4_K_M: 'Q4_K', Q5_K_M: 'Q5_K' };
 
 /** Types of 256 values a block and what takes their place in rows that 256 does not divide. */
-const FALLBACKS: Readonly<Record<string, string>> = { Q2_K: 'Q4_0', Q3_K: 'Q4_0', Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' };
+const FALLBACKS: Readonly<Record<string, string>> = {
+  Q2_K: 'Q4_0',
+  Q3_K: 'Q4_0',
+  Q4_K: 'Q5_0',
+  Q5_K: 'Q5_1',
+  Q6_K: 'Q8_0',
+};
 
 /** One pass in llama.cpp's order: its counters decide which layers get more bits. */
 class Mixture {
@@ -91,7 +97,8 @@ class Mixture {
 
   types(tensors: readonly RecipeTensor[]): TensorType[] {
     const chosen = new Map<string, TensorType>();
-    for (const tensor of tensors.toSorted((a, b) => compareNames(a.name, b.name))) chosen.set(tensor.name, this.#typeOf(tensor));
+    for (const tensor of tensors.toSorted((a, b) => compareNames(a.name, b.name)))
+      chosen.set(tensor.name, this.#typeOf(tensor));
     return tensors.map(({ name }) => chosen.get(name) as TensorType);
   }
 

@@ -16,7 +16,8 @@ export function rotarySize({ family, headSize, hiddenSize, headCount, rope }: Mo
 export function extraTensors(config: ModelConfig, path: string): readonly ExtraTensor[] {
   const type = ropeType(config);
   if (config.family.name === 'phi3') return phi3Factors(config, path);
-  if (type === 'llama3' && config.family.permutesQueryAndKey) return [{ name: 'rope_freqs.weight', values: llama3Factors(config) }];
+  if (type === 'llama3' && config.family.permutesQueryAndKey)
+    return [{ name: 'rope_freqs.weight', values: llama3Factors(config) }];
   return [];
 }
 

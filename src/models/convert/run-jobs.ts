@@ -1,15 +1,18 @@
 /** Streams tensors from their source files into the output: every lane reads, converts and writes a chunk of rows at a time. */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, read, write } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
-import { alignedBuffer, breathe, readFully, writeFully } from '../file-io.ts';
+import { alignedBuffer } from '../file-io.ts';
 import { tensorTypeById, type TensorType } from '../gguf/tensor-types.ts';
 import { addOne, hasNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
 import type { JobProgress, TensorJob } from './tensor-job.ts';
 
 /** A chunk is a unit of progress and memory: small beside the promise of 250 MB, large beside the cost of a call. */
 const CHUNK_BYTES = 1 << 20;
+/** Plain conversions: one lane computes while another reads and a third writes. */
+export const PLAIN_LANES = 3;
 /** A row or a head beyond this does not exist; it would break the promise of bounded memory. */
 const UNIT_BYTES_MAX = 64 << 20;
 
@@ -43,7 +46,6 @@ export async function runJobs({ jobs, target, converters, onProgress, signal }: 
   const work = async (convert: RowConverter): Promise<void> => {
     const lane = new Lane(files, target, convert);
     for (const chunk of chunks) {
-      await breathe();
       signal?.throwIfAborted();
       doneBytes += await lane.run(chunk);
       onProgress({ doneBytes, totalBytes });
@@ -105,14 +107,18 @@ class Lane {
     const outBytes = rowBytes(target, job.columns);
     const length = rowCount * inBytes;
     this.#read = grown(this.#read, length);
-    readFully(this.#files.open(job.sourcePath), this.#read, { position: job.sourceOffset + firstRow * inBytes, length });
+    await readAll(
+      this.#files.open(job.sourcePath),
+      this.#read.subarray(0, length),
+      job.sourceOffset + firstRow * inBytes,
+    );
     const bytes = this.#prepare(job, { source, length, rowCount });
     const written = rowCount * outBytes;
     const position = job.targetOffset + firstRow * outBytes;
     const count = rowCount * job.columns;
     if (source === target) {
       if (job.addsOne) addOne(source, bytes, count);
-      writeFully(this.#target, bytes, position);
+      await writeAll(this.#target, bytes, position);
       return length;
     }
     this.#written = grown(this.#written, written);
@@ -120,7 +126,7 @@ class Lane {
     await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
     if (job.addsOne) addOne(source, out, count);
     if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
-    writeFully(this.#target, out, position);
+    await writeAll(this.#target, out, position);
     return length;
   }
 
@@ -140,6 +146,37 @@ class Lane {
     this.#ordered = grown(this.#ordered, length);
     interleaveHeads(this.#read, this.#ordered, { rows: rowCount, rowBytes: length / rowCount, headRows: job.headRows });
     return this.#ordered.subarray(0, length);
+  }
+}
+
+const readAt = promisify(read);
+const writeAt = promisify(write);
+
+/*
+ * On Node's thread pool, unlike elsewhere: copying a megabyte to or from the page cache takes longer than the trip, and the
+ * copies of several lanes go on at the same time.
+ */
+
+async function readAll(file: { readonly fd: number }, into: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < into.byteLength;) {
+    const { bytesRead } = await readAt(file.fd, into, done, into.byteLength - done, position + done);
+    if (bytesRead === 0) {
+      throw new AppError(
+        'model-invalid',
+        `A model file became shorter while it was read: nothing at byte ${position + done}.`,
+        {
+          hint: 'Let no other program change the model, then try again.',
+        },
+      );
+    }
+    done += bytesRead;
+  }
+}
+
+async function writeAll(file: { readonly fd: number }, from: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < from.byteLength;) {
+    const { bytesWritten } = await writeAt(file.fd, from, done, from.byteLength - done, position + done);
+    done += bytesWritten;
   }
 }
 

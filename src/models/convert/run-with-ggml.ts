@@ -52,17 +52,17 @@ export async function runWithGgml({ threads, onProgress, signal, ...task }: Ggml
 function finished(child: ChildProcess, task: WorkerTask, onProgress: GgmlRequest['onProgress']): Promise<void> {
   const stderr = new ByteTail(STDERR_BYTES_MAX);
   child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
-  let result: WorkerMessage | null = null;
+  const results: WorkerMessage[] = [];
   child.on('message', (message) => {
     const told = message as WorkerMessage;
     if (told.kind === 'progress') onProgress(told.progress);
-    else result = told;
+    else results.push(told);
   });
   return new Promise((resolve, reject) => {
     child.once('error', (cause) => reject(died('it cannot be started', stderr, cause)));
     child.once('close', (code, signal) => {
       const how = signal === null ? `exit code ${code ?? 'unknown'}` : signal;
-      const end = result as WorkerMessage | null;
+      const end = results[0];
       if (end?.kind === 'done') resolve();
       else if (end?.kind === 'failed') reject(failureOf(end));
       else reject(died(`it ended with ${how}`, stderr));
@@ -81,10 +81,14 @@ function failureOf({ code, message, hint }: Extract<WorkerMessage, { kind: 'fail
 
 function died(how: string, stderr: ByteTail, cause?: unknown): AppError {
   const words = lastLines(stderr.text(), STDERR_SHOWN_LINES);
-  return new AppError('conversion-failed', `The process that quantises with ggml failed: ${how}.${words === '' ? '' : `\n${words}`}`, {
-    hint: 'Convert with --quant bf16 to see whether the model itself is sound.',
-    cause,
-  });
+  return new AppError(
+    'conversion-failed',
+    `The process that quantises with ggml failed: ${how}.${words === '' ? '' : `\n${words}`}`,
+    {
+      hint: 'Convert with --quant bf16 to see whether the model itself is sound.',
+      cause,
+    },
+  );
 }
 
 /** The library with the quantisers in an environment that holds node-llama-cpp. @throws AppError `environment-failed` */

@@ -53,7 +53,10 @@ async function readIndex(folder: string): Promise<ReadonlyMap<string, string> | 
   for (const [tensor, file] of index) {
     const leavesFolder = isAbsolute(file) || /[/\\]|^\.\.?$|[\0:]/.test(file);
     if (leavesFolder || !file.endsWith('.safetensors'))
-      throw invalid(join(folder, INDEX), `it places ${tensor} in ${JSON.stringify(file)}, which is no file of this folder`);
+      throw invalid(
+        join(folder, INDEX),
+        `it places ${tensor} in ${JSON.stringify(file)}, which is no file of this folder`,
+      );
   }
   return index;
 }
@@ -75,7 +78,10 @@ function checkIndex(folder: string, index: ReadonlyMap<string, string>, seen: Re
   for (const [tensor, file] of index) {
     const found = seen.get(tensor);
     if (found === file) continue;
-    throw invalid(folder, found === undefined ? `${file} lacks the tensor ${tensor}` : `${tensor} is in ${found}, not in ${file}`);
+    throw invalid(
+      folder,
+      found === undefined ? `${file} lacks the tensor ${tensor}` : `${tensor} is in ${found}, not in ${file}`,
+    );
   }
   const extra = [...seen.keys()].find((name) => !index.has(name));
   if (extra !== undefined) throw invalid(folder, `the tensor ${extra} is not in ${INDEX}`);

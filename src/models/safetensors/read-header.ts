@@ -36,13 +36,16 @@ function checkCoverage(
   { dataOffset, fileBytes }: Omit<Place, 'path'>,
 ): void {
   let end = dataOffset;
-  for (const { name, offset, byteLength } of tensors.toSorted((a, b) => a.offset - b.offset || a.byteLength - b.byteLength)) {
+  for (const { name, offset, byteLength } of tensors.toSorted(
+    (a, b) => a.offset - b.offset || a.byteLength - b.byteLength,
+  )) {
     if (offset < end) throw invalid(path, `${name} starts at byte ${offset}, inside the tensor before it`);
     if (offset > end)
       throw invalid(path, `the ${offset - end} bytes before ${name} belong to no tensor (does a name occur twice?)`);
     end = offset + byteLength;
   }
-  if (end !== fileBytes) throw invalid(path, `the last ${fileBytes - end} bytes belong to no tensor (does a name occur twice?)`);
+  if (end !== fileBytes)
+    throw invalid(path, `the last ${fileBytes - end} bytes belong to no tensor (does a name occur twice?)`);
 }
 
 async function readJson(path: string): Promise<{ json: string; dataOffset: number; fileBytes: number }> {

@@ -20,7 +20,12 @@ async function gguf(counts: number[], sums: number[]): Promise<string> {
     metadata: new Map([['general.type', { type: 'string', value: 'imatrix' }]]),
     tensors: [
       { name: 'blk.0.attn_q.weight.counts', type: F32, dimensions: [1, counts.length], bytes: floats(...counts) },
-      { name: 'blk.0.attn_q.weight.in_sum2', type: F32, dimensions: [sums.length / counts.length, counts.length], bytes: floats(...sums) },
+      {
+        name: 'blk.0.attn_q.weight.in_sum2',
+        type: F32,
+        dimensions: [sums.length / counts.length, counts.length],
+        bytes: floats(...sums),
+      },
     ],
   });
   return path;
@@ -54,7 +59,10 @@ describe('GGUF', () => {
 
   test('a model is no importance matrix', async () => {
     const path = join(folder, 'model.gguf');
-    await writeGguf(path, { metadata: new Map(), tensors: [{ name: 'a.weight', type: F32, dimensions: [1], bytes: floats(1) }] });
+    await writeGguf(path, {
+      metadata: new Map(),
+      tensors: [{ name: 'a.weight', type: F32, dimensions: [1], bytes: floats(1) }],
+    });
     await expect(readImportance(path)).rejects.toThrow('no tensors that end in .in_sum2');
   });
 

@@ -126,11 +126,20 @@ describe('safetensors', () => {
     'three dimensions': [(h) => (h[Q]!.shape = [32, 32, 1]), /has the shape/],
     'a transposed shape': [(h) => (h['model.layers.0.mlp.up_proj.weight']!.shape = [64, 16]), /rows of 16 values/],
     'an odd head': [(h) => (h[K]!.shape = [512]), /has rows of 512|not 1 heads|has the shape/],
-    'a tensor that nobody knows': [(h) => Object.assign(h, { 'model.extra.weight': h[Q], [Q]: undefined }), /not part of a/],
+    'a tensor that nobody knows': [
+      (h) => Object.assign(h, { 'model.extra.weight': h[Q], [Q]: undefined }),
+      /not part of a/,
+    ],
     'a layer too many': [(h) => rename(h, K, 'model.layers.7.self_attn.k_proj.weight'), /not part of a/],
     'a name with a path': [(h) => rename(h, K, '../../etc/passwd'), /not part of a/],
-    'a missing matrix': [(h) => rename(h, K, 'model.layers.0.self_attn.rotary_emb.inv_freq'), /attn_k.weight is missing/],
-    'a tensor under two names': [(h) => rename(h, K, 'language_model.model.layers.0.self_attn.q_proj.weight'), /two tensors would be called/],
+    'a missing matrix': [
+      (h) => rename(h, K, 'model.layers.0.self_attn.rotary_emb.inv_freq'),
+      /attn_k.weight is missing/,
+    ],
+    'a tensor under two names': [
+      (h) => rename(h, K, 'language_model.model.layers.0.self_attn.q_proj.weight'),
+      /two tensors would be called/,
+    ],
   };
 
   test.each(Object.entries(changes))('%s is an error', async (_, [change, words]) => {
@@ -142,11 +151,14 @@ describe('safetensors', () => {
     expect((await convert(await withWeights(withHeader(json.replace(K, Q)))))?.message).toMatch(/belong to no tensor/);
   });
 
-  test.each([0n, 2n ** 63n, 2n ** 64n - 1n, 2n ** 32n, 100_000_001n, 7n])('a header of %s bytes is an error', async (length) => {
-    const bytes = Buffer.from(original);
-    bytes.writeBigUInt64LE(length);
-    expect(await convert(await withWeights(bytes))).toMatchObject({ code: 'model-invalid' });
-  });
+  test.each([0n, 2n ** 63n, 2n ** 64n - 1n, 2n ** 32n, 100_000_001n, 7n])(
+    'a header of %s bytes is an error',
+    async (length) => {
+      const bytes = Buffer.from(original);
+      bytes.writeBigUInt64LE(length);
+      expect(await convert(await withWeights(bytes))).toMatchObject({ code: 'model-invalid' });
+    },
+  );
 
   test('a header of 100 levels is an error', async () => {
     const json = `{"x":${'['.repeat(100)}${']'.repeat(100)}}`;
@@ -183,7 +195,8 @@ describe('safetensors', () => {
       const cut = random(4) === 0 ? random(original.length) : original.length;
       const bytes = Buffer.from(original.subarray(0, cut));
       const flips = cut === original.length ? 1 + random(6) : random(3);
-      for (let j = 0; j < flips && bytes.length > 0; j++) bytes[random(Math.min(bytes.length, headerBytes))] = TEXT[random(TEXT.length)]!;
+      for (let j = 0; j < flips && bytes.length > 0; j++)
+        bytes[random(Math.min(bytes.length, headerBytes))] = TEXT[random(TEXT.length)]!;
       if ((await convert(await withWeights(bytes))) !== null) errors += 1;
     }
     expect(errors).toBeGreaterThan(CASES * 0.7);
@@ -203,14 +216,20 @@ describe('index of shards', () => {
     expect(await convert(await sharded())).toBeNull();
   });
 
-  test.each(['../model.safetensors', '/etc/passwd', 'a/b.safetensors', '..\\b.safetensors', 'C:x.safetensors', '..', 'config.json', 'x\0.safetensors'])(
-    'a shard called %j is an error',
-    async (name) => {
-      const folder = await sharded();
-      await rewrite(folder, (map) => (map[Q] = name));
-      expect((await convert(folder))?.message).toMatch(/which is no file of this folder/);
-    },
-  );
+  test.each([
+    '../model.safetensors',
+    '/etc/passwd',
+    'a/b.safetensors',
+    '..\\b.safetensors',
+    'C:x.safetensors',
+    '..',
+    'config.json',
+    'x\0.safetensors',
+  ])('a shard called %j is an error', async (name) => {
+    const folder = await sharded();
+    await rewrite(folder, (map) => (map[Q] = name));
+    expect((await convert(folder))?.message).toMatch(/which is no file of this folder/);
+  });
 
   test('a missing shard is an error that names it', async () => {
     const folder = await sharded();
@@ -228,26 +247,38 @@ describe('index of shards', () => {
 
   test('a tensor in another shard than the index says is an error', async () => {
     const folder = await sharded();
-    await rewrite(folder, (map) => (map[Q] = String(map[Q]).replace(/0000[12]-/, (part) => (part === '00001-' ? '00002-' : '00001-'))));
+    await rewrite(
+      folder,
+      (map) => (map[Q] = String(map[Q]).replace(/0000[12]-/, (part) => (part === '00001-' ? '00002-' : '00001-'))),
+    );
     expect((await convert(folder))?.message).toMatch(/q_proj\.weight is in model-\S+, not in model-/);
   });
 
   test('a tensor that is in two shards is an error', async () => {
     const folder = await sharded();
-    await writeFile(join(folder, 'model-00002-of-00002.safetensors'), await readFile(join(folder, 'model-00001-of-00002.safetensors')));
+    await writeFile(
+      join(folder, 'model-00002-of-00002.safetensors'),
+      await readFile(join(folder, 'model-00001-of-00002.safetensors')),
+    );
     expect((await convert(folder))?.message).toMatch(/is in model-00001-of-00002.safetensors and in/);
   });
 
-  test.each(['[]', '{}', '{"weight_map":[]}', '{"weight_map":{"a":5}}', '{', ''])('the index %j is an error', async (text) => {
-    const folder = await sharded();
-    await writeFile(join(folder, INDEX), text);
-    expect(await convert(folder)).toMatchObject({ code: 'model-invalid' });
-  });
+  test.each(['[]', '{}', '{"weight_map":[]}', '{"weight_map":{"a":5}}', '{', ''])(
+    'the index %j is an error',
+    async (text) => {
+      const folder = await sharded();
+      await writeFile(join(folder, INDEX), text);
+      expect(await convert(folder)).toMatchObject({ code: 'model-invalid' });
+    },
+  );
 });
 
 describe('config.json', () => {
   const changes: Readonly<Record<string, readonly [Record<string, unknown>, RegExp]>> = {
-    'another architecture': [{ architectures: ['MambaForCausalLM'] }, /architecture MambaForCausalLM cannot be converted/],
+    'another architecture': [
+      { architectures: ['MambaForCausalLM'] },
+      /architecture MambaForCausalLM cannot be converted/,
+    ],
     'no architecture': [{ architectures: [] }, /names no architecture/],
     'a billion layers': [{ num_hidden_layers: 1e9 }, /num_hidden_layers/],
     'a layer too many': [{ num_hidden_layers: 2 }, /blk\.1\.\S+ is missing/],
@@ -256,7 +287,10 @@ describe('config.json', () => {
     'heads that do not divide': [{ num_attention_heads: 3, num_key_value_heads: 2 }, /not a multiple/],
     'a hidden size of another model': [{ hidden_size: 64 }, /config\.json says 64/],
     'a size as text': [{ hidden_size: '32' }, /hidden_size/],
-    'weights that are quantised already': [{ quantization_config: { quant_method: 'gptq' } }, /quantised already \(gptq\)/],
+    'weights that are quantised already': [
+      { quantization_config: { quant_method: 'gptq' } },
+      /quantised already \(gptq\)/,
+    ],
     'a mixture of experts': [{ num_local_experts: 8 }, /mixture of experts/],
     'an unknown rotary scaling': [{ rope_scaling: { rope_type: 'dynamic', factor: 2 } }, /rotary scaling dynamic/],
   };
@@ -266,7 +300,7 @@ describe('config.json', () => {
     expect((await convert(folder))?.message).toMatch(words);
   });
 
-  test.each(['', '[]', 'null', '{', `${'['.repeat(5_000)}`])('the text %j is an error', async (text) => {
+  test.each(['', '[]', 'null', '{', '['.repeat(5_000)])('the text %j is an error', async (text) => {
     const folder = await folderWith({});
     await writeFile(join(folder, 'config.json'), text);
     expect(await convert(folder)).toMatchObject({ code: 'model-invalid' });
@@ -288,10 +322,14 @@ test('a part of a split GGUF that is missing is an error', async () => {
   });
   const path = join(folder, 'm-00001-of-00002.gguf');
   await writeConverted(plan, path, RUN);
-  await expect(planFromGguf(path, { quant: 'F16', importance: null })).rejects.toMatchObject({ code: 'model-not-found' });
+  await expect(planFromGguf(path, { quant: 'F16', importance: null })).rejects.toMatchObject({
+    code: 'model-not-found',
+  });
   const other = join(folder, 'other.gguf');
   await writeConverted(plan, other, RUN);
-  await expect(planFromGguf(other, { quant: 'F16', importance: null })).rejects.toThrow('not named as the first of them');
+  await expect(planFromGguf(other, { quant: 'F16', importance: null })).rejects.toThrow(
+    'not named as the first of them',
+  );
 });
 
 function rename(header: Header, from: string, to: string): void {
@@ -301,7 +339,7 @@ function rename(header: Header, from: string, to: string): void {
 
 function offsetOf(name: string): number {
   const header = JSON.parse(original.toString('utf8', 8, 8 + Number(original.readBigUInt64LE()))) as Header;
-  return (header[name]?.data_offsets as [number, number])[0];
+  return ((header[name] as Entry).data_offsets as [number, number])[0];
 }
 
 /** What headers consist of: changes that keep some of them readable. */

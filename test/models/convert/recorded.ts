@@ -50,7 +50,9 @@ export async function describeGguf(path: string): Promise<Described> {
   const entries = [...metadata].map(([key, value]) => [key, value.type, plain(value)] as const);
   return {
     tensors: tensors.map(({ name, type, dimensions, offset, byteLength }) => {
-      const hash = createHash('sha256').update(bytes.subarray(offset, offset + byteLength)).digest('hex');
+      const hash = createHash('sha256')
+        .update(bytes.subarray(offset, offset + byteLength))
+        .digest('hex');
       return `${name} ${dimensions.join('x')} ${type.name} ${hash.slice(0, 8)}`;
     }),
     metadata: lines(entries),

@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { layoutSafetensors, planBytes, type Dtype, type TensorPlan } from '../../../src/models/safetensors/format.ts';
+import { layoutSafetensors, planBytes, type TensorPlan } from '../../../src/models/safetensors/format.ts';
 
 export interface TinyModel {
   readonly config: Readonly<Record<string, unknown>>;
@@ -143,7 +143,12 @@ export const TINY_MODELS: Readonly<Record<string, TinyModel>> = {
     shapes: shapesOf(SIZES, []),
   },
   mistral: {
-    config: configOf(SIZES, { ...PLAIN, architectures: ['MistralForCausalLM'], model_type: 'mistral', sliding_window: null }),
+    config: configOf(SIZES, {
+      ...PLAIN,
+      architectures: ['MistralForCausalLM'],
+      model_type: 'mistral',
+      sliding_window: null,
+    }),
     dtype: 'F32',
     shards: 1,
     shapes: shapesOf(SIZES, ['output']),
@@ -227,18 +232,23 @@ export const TINY_MODELS: Readonly<Record<string, TinyModel>> = {
       'vision_tower.vision_model.embeddings.position_embedding.weight': [4, 8],
       'multi_modal_projector.mm_soft_emb_norm.weight': [8],
     },
-    files: { 'tokenizer.json': { model: { vocab: {} }, added_tokens: Array.from({ length: 400 }, (_, id) => ({ id })) } },
+    files: {
+      'tokenizer.json': { model: { vocab: {} }, added_tokens: Array.from({ length: 400 }, (_, id) => ({ id })) },
+    },
   },
   'phi-3': {
-    config: configOf({ ...SIZES, keyValueHeads: 8 }, {
-      ...PLAIN,
-      architectures: ['Phi3ForCausalLM'],
-      model_type: 'phi3',
-      max_position_embeddings: 131_072,
-      original_max_position_embeddings: 4096,
-      sliding_window: 2047,
-      rope_scaling: { type: 'longrope', long_factor: factors(16, 0.37), short_factor: factors(16, 0.011) },
-    }),
+    config: configOf(
+      { ...SIZES, keyValueHeads: 8 },
+      {
+        ...PLAIN,
+        architectures: ['Phi3ForCausalLM'],
+        model_type: 'phi3',
+        max_position_embeddings: 131_072,
+        original_max_position_embeddings: 4096,
+        sliding_window: 2047,
+        rope_scaling: { type: 'longrope', long_factor: factors(16, 0.37), short_factor: factors(16, 0.011) },
+      },
+    ),
     dtype: 'BF16',
     shards: 1,
     shapes: shapesOf({ ...SIZES, keyValueHeads: 8 }, ['output', 'fused']),
@@ -246,7 +256,10 @@ export const TINY_MODELS: Readonly<Record<string, TinyModel>> = {
 };
 
 /** Writes a folder as Hugging Face lays it out. */
-export async function writeTinyModel(folder: string, { config, dtype, shards, shapes, files = {} }: TinyModel): Promise<void> {
+export async function writeTinyModel(
+  folder: string,
+  { config, dtype, shards, shapes, files = {} }: TinyModel,
+): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));
   for (const [name, value] of Object.entries(files)) await writeFile(join(folder, name), JSON.stringify(value));
@@ -257,9 +270,13 @@ export async function writeTinyModel(folder: string, { config, dtype, shards, sh
     const file = shards === 1 ? 'model.safetensors' : `model-${number(shard + 1)}-of-${number(shards)}.safetensors`;
     const mine = names.filter((_, i) => i % shards === shard);
     for (const name of mine) weightMap[name] = file;
-    await writeFile(join(folder, file), shardBytes(mine.map((name) => ({ name, dtype, shape: shapes[name] as number[] }))));
+    await writeFile(
+      join(folder, file),
+      shardBytes(mine.map((name) => ({ name, dtype, shape: shapes[name] as number[] }))),
+    );
   }
-  if (shards > 1) await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
+  if (shards > 1)
+    await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
 }
 
 function shardBytes(plans: readonly TensorPlan[]): Uint8Array {
@@ -272,8 +289,8 @@ function shardBytes(plans: readonly TensorPlan[]): Uint8Array {
 
 /** Uniform in +-0.05, and in 1 +- 0.05 for norms; seeded by the name. */
 function weights(plan: TensorPlan): Uint8Array {
-  const count = planBytes({ ...plan, dtype: 'U8' as Dtype });
-  let state = [...plan.name].reduce((hash, letter) => (Math.imul(hash, 31) + letter.charCodeAt(0)) >>> 0, 7);
+  const count = planBytes({ ...plan, dtype: 'U8' });
+  let state = Buffer.from(plan.name).reduce((hash, byte) => (Math.imul(hash, 31) + byte) >>> 0, 7);
   const centre = plan.name.includes('norm') ? 1 : 0;
   const values = Float32Array.from({ length: count }, () => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
