@@ -199,7 +199,7 @@ function addConvert(models: Command): void {
       'a Hugging Face folder (safetensors) or a .gguf file into another format; needs little memory whatever the size',
     )
     .argument('<source>', 'Hugging Face folder with config.json, tokenizer and safetensors, or path of a .gguf file')
-    .addOption(new Option('-t, --to <format>', 'format to write').choices(['gguf']).makeOptionMandatory())
+    .addOption(new Option('--to <format>', 'format to write').choices(['gguf']).makeOptionMandatory())
     .requiredOption(
       '-q, --quant <type>',
       'gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k',
