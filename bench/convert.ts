@@ -3,7 +3,8 @@
  * `cp`, in one run, one after the other in turns. The vocabulary is left out on both sides.
  *
  * RUNOFF_LLAMA_CPP: llama.cpp's source folder (convert_hf_to_gguf.py); RUNOFF_PYTHON: a Python with its requirements, or with
- * a stand-in for torch on PYTHONPATH. Without them only runoff and `cp` are measured. RUNOFF_BENCH_RUNS: repetitions.
+ * a stand-in for torch on PYTHONPATH. Without them only runoff and `cp` are measured. RUNOFF_BENCH_RUNS: repetitions;
+ * RUNOFF_BENCH_TYPES: some of bf16 f16 q8_0 q4_k_m.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -56,7 +57,8 @@ export async function convert(): Promise<void> {
     );
     if (reference === null) console.log('no reference: RUNOFF_LLAMA_CPP and RUNOFF_PYTHON are not set');
     console.log('type     runoff s (range)     peak MB   reference s   peak MB   ratio   cp s   cp/runoff');
-    for (const quant of QUANTS) {
+    const wanted = (process.env['RUNOFF_BENCH_TYPES'] ?? QUANTS.join(' ')).split(' ');
+    for (const quant of QUANTS.filter((name) => wanted.includes(name))) {
       if (quant === 'q4_k_m' && library === null) console.log('q4_k_m: skipped, llama-cpp is not installed');
       else await measureQuant(quant, { folder, source, library, reference });
     }

@@ -14,6 +14,8 @@ import { writeConverted } from '../../src/models/convert/convert-to-gguf.ts';
 import { planFromFolder } from '../../src/models/convert/plan.ts';
 import { isConverterType, QUANT_NAMES } from '../../src/models/convert/recipes.ts';
 import { findGgmlLibrary } from '../../src/models/convert/run-with-ggml.ts';
+import { tensorTypeNamed } from '../../src/models/gguf/tensor-types.ts';
+import { writeGguf, type GgufTensorPlan } from '../../src/models/gguf/write.ts';
 import { modelFacts } from '../../src/models/gguf/model-facts.ts';
 import { readGgufHeader } from '../../src/models/gguf/read-header.ts';
 import { repackToMlx } from '../../src/models/mlx/repack.ts';
@@ -21,7 +23,7 @@ import { loadTokenizer } from '../../src/models/tokenizer/load-tokenizer.ts';
 import { createEnvironments } from '../../src/platform/environments/environments.ts';
 import { cacheFolder } from '../../src/platform/folders.ts';
 import { hostWith, SETTINGS } from '../engines/describe-engine.ts';
-import { describeGguf, recorded } from '../models/convert/recorded.ts';
+import { describeGguf, importanceValue, recorded } from '../models/convert/recorded.ts';
 import { TINY_MODELS, writeTinyModel } from '../models/convert/tiny-models.ts';
 
 const environment = await createEnvironments({ cacheFolder: cacheFolder(), onProgress() {} }).inspect('node-llama-cpp');
@@ -55,6 +57,29 @@ describe.skipIf(library === null)('ggml', () => {
         expect([quant, ...found.tensors]).toEqual([quant, ...wanted.tensors]);
         expect(found.metadata).toEqual(wanted.metadata);
       }
+    },
+    TIMEOUT_MS,
+  );
+
+  test.each(['Q4_0', 'Q4_K_M', 'Q2_K'] as const)(
+    'llama-3, %s: with an importance matrix it is byte for byte what llama-quantize makes',
+    async (quant) => {
+      const source = join(folder, 'llama-3-imatrix');
+      await writeTinyModel(source, TINY_MODELS['llama-3'] as (typeof TINY_MODELS)[string]);
+      const importancePath = join(folder, 'imatrix.gguf');
+      const out = join(folder, 'out.gguf');
+      const unweighted = await planFromFolder(source, { quant, tokenizer: new Map(), importance: null });
+      await writeImportance(importancePath, unweighted.plans);
+      const importance = { fileName: 'imatrix.gguf', entryCount: 63 };
+      const plan = await planFromFolder(source, { quant, tokenizer: new Map(), importance });
+      await writeConverted(plan, out, { libraryPath: library, importancePath, onProgress() {} });
+      const found = await describeGguf(out);
+      expect(found.tensors).toEqual(recorded('llama-3', `${quant}+imatrix`).tensors);
+      expect(found.tensors).not.toEqual(recorded('llama-3', quant).tensors);
+      expect(found.metadata.slice(-2)).toEqual([
+        'quantize.imatrix.file string imatrix.gguf',
+        'quantize.imatrix.entries_count u32 63',
+      ]);
     },
     TIMEOUT_MS,
   );
@@ -119,6 +144,21 @@ describe.skipIf(!hasModel)('SmolLM2', () => {
     TIMEOUT_MS,
   );
 });
+
+/** Sums over two uses of each column of every matrix but the embedding. */
+async function writeImportance(path: string, plans: readonly GgufTensorPlan[]): Promise<void> {
+  const float32 = tensorTypeNamed('F32');
+  const matrices = plans.filter(({ name, dimensions }) => dimensions.length === 2 && name !== 'token_embd.weight');
+  const tensors = matrices.flatMap(({ name, dimensions }) => {
+    const columns = dimensions[0] as number;
+    const sums = Float32Array.from({ length: columns }, (_, column) => 2 * importanceValue(column));
+    return [
+      { name: `${name}.in_sum2`, type: float32, dimensions: [columns, 1], bytes: new Uint8Array(sums.buffer) },
+      { name: `${name}.counts`, type: float32, dimensions: [1, 1], bytes: new Uint8Array(Float32Array.of(2).buffer) },
+    ];
+  });
+  await writeGguf(path, { metadata: new Map([['general.type', { type: 'string', value: 'imatrix' }]]), tensors });
+}
 
 async function greedy(modelPath: string, promptTokens: readonly number[]): Promise<readonly number[]> {
   const engine = await loadEngine('llama-cpp');

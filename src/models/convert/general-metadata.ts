@@ -105,9 +105,10 @@ async function readCard(path: string): Promise<ReadonlyMap<string, string>> {
     for await (const line of createInterface({ input: stream, crlfDelay: Infinity })) {
       if (lines === 0 ? line !== '---' : line === '---' || lines > CARD_LINES_MAX) break;
       lines += 1;
-      const match = /^(license|license_name|license_link):\s*(?:"([^"]*)"|'([^']*)'|([^\s#[{>|&*!%@`][^#]*?))\s*(?:\s#.*)?$/.exec(
-        line,
-      );
+      const match =
+        /^(license|license_name|license_link):\s*(?:"([^"]*)"|'([^']*)'|([^\s#[{>|&*!%@`][^#]*?))\s*(?:\s#.*)?$/.exec(
+          line,
+        );
       const value = match?.[2] ?? match?.[3] ?? match?.[4];
       if (match?.[1] !== undefined && value !== undefined) found.set(match[1], value.slice(0, LICENSE_CHARACTERS_MAX));
     }

@@ -33,7 +33,14 @@ test.each([
 });
 
 test('sampling: numbers of the right kind, in order', () => {
-  const entries = samplingMetadata({ temperature: 0.6, top_k: 20, top_p: '0.9', min_p: null, repetition_penalty: 1.1, do_sample: true });
+  const entries = samplingMetadata({
+    temperature: 0.6,
+    top_k: 20,
+    top_p: '0.9',
+    min_p: null,
+    repetition_penalty: 1.1,
+    do_sample: true,
+  });
   expect([...entries]).toEqual([
     ['general.sampling.top_k', { type: 'i32', value: 20 }],
     ['general.sampling.temp', { type: 'f32', value: 0.6 }],

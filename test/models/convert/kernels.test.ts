@@ -10,18 +10,29 @@ const F32 = tensorTypeNamed('F32');
 
 describe('infinite and NaN', () => {
   const bits = { BF16: [0x7f80, 0xff80, 0x7f81, 0x7fff, 0xffc0], F16: [0x7c00, 0xfc00, 0x7c01, 0x7e00] } as const;
-  const finite = { BF16: [0x7f7f, 0xff7f, 0x0001, 0x8000, 0x3f80], F16: [0x7bff, 0xfbff, 0x0001, 0x8000, 0x3c00] } as const;
+  const finite = {
+    BF16: [0x7f7f, 0xff7f, 0x0001, 0x8000, 0x3f80],
+    F16: [0x7bff, 0xfbff, 0x0001, 0x8000, 0x3c00],
+  } as const;
 
   test.each([BF16, F16])('$name: found at every place, and nothing else is', (type) => {
     const name = type.name as 'BF16' | 'F16';
     for (let count = 1; count <= 13; count++) {
       for (let place = 0; place < count; place++) {
-        for (const [list, expected] of [[bits[name], true], [finite[name], false]] as const) {
+        for (const [list, expected] of [
+          [bits[name], true],
+          [finite[name], false],
+        ] as const) {
           for (const value of list) {
             const halves = new Uint16Array(16);
             halves.fill(finite[name][0], 0, count);
             halves[place] = value;
-            expect([count, place, value, hasNonFinite(type, new Uint8Array(halves.buffer), count)]).toEqual([count, place, value, expected]);
+            expect([count, place, value, hasNonFinite(type, new Uint8Array(halves.buffer), count)]).toEqual([
+              count,
+              place,
+              value,
+              expected,
+            ]);
           }
         }
       }

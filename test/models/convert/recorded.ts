@@ -44,6 +44,11 @@ export function recorded(model: string, quant: string): Described {
   };
 }
 
+/** Of column i in every matrix, as oracle/record.py gives it to llama-quantize. */
+export function importanceValue(column: number): number {
+  return (((column * 7919) % 101) + 1) / 16;
+}
+
 export async function describeGguf(path: string): Promise<Described> {
   const { tensors, metadata } = await readGgufHeader(path);
   const bytes = await readFile(path);

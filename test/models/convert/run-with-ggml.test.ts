@@ -30,7 +30,10 @@ test('a mixture needs ggml, a plain type does not', async () => {
 
 test('without ggml it says what to install', async () => {
   const converted = writeConverted(plan, join(folder, 'out.gguf'), { ...OPTIONS, libraryPath: null });
-  await expect(converted).rejects.toMatchObject({ code: 'environment-failed', hint: expect.stringContaining('runoff engines install llama-cpp') });
+  await expect(converted).rejects.toMatchObject({
+    code: 'environment-failed',
+    hint: expect.stringContaining('runoff engines install llama-cpp'),
+  });
   expect(await leftovers()).toEqual([]);
 });
 
@@ -45,7 +48,11 @@ test('a library that cannot be loaded is an error of the environment, from the p
 test('aborted before the process has started, nothing is left', async () => {
   const controller = new AbortController();
   controller.abort();
-  const converted = writeConverted(plan, join(folder, 'out.gguf'), { ...OPTIONS, libraryPath: '/none', signal: controller.signal });
+  const converted = writeConverted(plan, join(folder, 'out.gguf'), {
+    ...OPTIONS,
+    libraryPath: '/none',
+    signal: controller.signal,
+  });
   await expect(converted).rejects.toThrow('aborted');
   expect(await leftovers()).toEqual([]);
 });
@@ -81,7 +88,8 @@ test.each([
 });
 
 test('the library is found below the environment, the same one every time', async () => {
-  const bins = (name: string): string => join(folder, 'environment', 'node_modules', '@node-llama-cpp', name, 'bins', name);
+  const bins = (name: string): string =>
+    join(folder, 'environment', 'node_modules', '@node-llama-cpp', name, 'bins', name);
   for (const name of ['linux-x64', 'linux-x64-cuda']) {
     await mkdir(bins(name), { recursive: true });
     await writeFile(join(bins(name), 'libggml-base.so'), '');

@@ -48,15 +48,34 @@ lib = ctypes.CDLL(libllama)
 
 
 class Params(ctypes.Structure):
-    _fields_ = [('nthread', ctypes.c_int32), ('ftype', ctypes.c_int32), ('rest', ctypes.c_char * 248)]
+    # Longer than the library's: it fills in what it knows.
+    _fields_ = [('nthread', ctypes.c_int32), ('ftype', ctypes.c_int32), ('types', ctypes.c_int32 * 2),
+                ('flags', ctypes.c_bool * 8), ('imatrix', ctypes.c_void_p), ('rest', ctypes.c_char * 224)]
+
+
+class Importance(ctypes.Structure):
+    _fields_ = [('name', ctypes.c_char_p), ('data', ctypes.POINTER(ctypes.c_float)), ('size', ctypes.c_size_t)]
+
+
+def importance_of(path):
+    """The same numbers for every matrix but the embedding: see importanceValue in recorded.ts."""
+    entries = []
+    for tensor in gguf.GGUFReader(path).tensors:
+        if len(tensor.shape) == 2 and tensor.name != 'token_embd.weight':
+            columns = int(tensor.shape[0])
+            values = (ctypes.c_float * columns)(*[((i * 7919) % 101 + 1) / 16 for i in range(columns)])
+            entries.append(Importance(tensor.name.encode(), values, columns))
+    return (Importance * (len(entries) + 1))(*entries, Importance(None, None, 0))
 
 
 lib.llama_model_quantize_default_params.restype = Params
 
 
-def quantize(source, target, ftype):
+def quantize(source, target, ftype, importance=None):
     params = lib.llama_model_quantize_default_params()
     params.nthread, params.ftype = 2, ftype
+    if importance is not None:
+        params.imatrix = ctypes.cast(importance, ctypes.c_void_p)
     assert lib.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)) == 0
 
 
@@ -75,6 +94,11 @@ with tempfile.TemporaryDirectory() as tmp:
             target = Path(tmp) / f'{name}-{quant}.gguf'
             quantize(files[SOURCE[dtype]], target, ftype)
             recorded[name][quant] = describe(target)
+        if name == 'llama-3':
+            for quant in ('Q4_0', 'Q4_K_M', 'Q2_K'):
+                target = Path(tmp) / f'{name}-{quant}-imatrix.gguf'
+                quantize(files[SOURCE[dtype]], target, QUANTIZE[quant], importance_of(files[SOURCE[dtype]]))
+                recorded[name][quant + '+imatrix'] = describe(target)
         print(name, len(recorded[name]['F16']['tensors']), file=sys.stderr)
 
 
