@@ -5,8 +5,9 @@ interface Progress {
   readonly totalBytes: number;
 }
 
-/** Before this a rate says nothing. */
+/** Before this a rate says nothing: processes start, files are opened. */
 const RATE_AFTER_MS = 1_000;
+const RATE_AFTER_SHARE = 0.02;
 
 /** One status line: megabytes of the source, rate, remaining time. */
 export function conversionProgress(
@@ -22,7 +23,7 @@ export function conversionProgress(
 export function describeProgress({ doneBytes, totalBytes }: Progress, elapsedMs: number): string {
   const megabytes = (bytes: number): number => Math.round(bytes / 1e6);
   const amount = `${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB`;
-  if (elapsedMs < RATE_AFTER_MS || doneBytes === 0) return amount;
+  if (elapsedMs < RATE_AFTER_MS || doneBytes < RATE_AFTER_SHARE * totalBytes) return amount;
   const bytesPerMs = doneBytes / elapsedMs;
   return `${amount}, ${Math.round(bytesPerMs / 1e3)} MB/s, ${remaining((totalBytes - doneBytes) / bytesPerMs)} left`;
 }

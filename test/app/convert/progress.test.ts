@@ -6,9 +6,13 @@ test('amount, rate and remaining time', () => {
 });
 
 test('minutes where it takes long', () => {
-  expect(describeProgress({ doneBytes: 100e6, totalBytes: 16_000e6 }, 10_000)).toBe(
-    '100 of 16000 MB, 10 MB/s, 27 min left',
+  expect(describeProgress({ doneBytes: 400e6, totalBytes: 16_000e6 }, 40_000)).toBe(
+    '400 of 16000 MB, 10 MB/s, 26 min left',
   );
+});
+
+test('no rate before two percent are done', () => {
+  expect(describeProgress({ doneBytes: 19e6, totalBytes: 1_000e6 }, 9_000)).toBe('19 of 1000 MB');
 });
 
 test('no rate in the first second', () => {
