@@ -168,7 +168,9 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('look into model files, convert them, and make llamafiles');
+  const models = program
+    .command('models')
+    .description('look into model files, convert them, check tokenizers, and make llamafiles');
   models
     .command('inspect')
     .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
@@ -188,6 +190,19 @@ function addModels(program: Command): void {
     .option('--replace', 'leave out the models and arguments that the program has already')
     .action(async (words: string[], options: Record<string, unknown>) =>
       (await import('./commands/models.ts')).packCommand(words, options),
+    );
+  models
+    .command('tokenizer')
+    .description(
+      "does llama.cpp tokenise as the original does? Derives the pre-tokenizer from tokenizer.json's rules and proves it on thousands of texts and the whole vocabulary",
+    )
+    .argument('<path>', "folder with Hugging Face's tokenizer files, or a .gguf file")
+    .option('--against <folder>', 'with a .gguf file: compare with the tokenizer of its original')
+    .option('--pre-tokenizer <name>', 'prove this name of llama.cpp instead of looking for one')
+    .option('--strict', 'fail unless it is proved')
+    .option('--json', 'as JSON')
+    .action(async (path: string, options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).tokenizerCommand(path, options),
     );
   addConvert(models);
 }

@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'model-not-found'
   | 'model-invalid'
   | 'model-unsupported'
+  | 'tokenizer-unknown'
   | 'conversion-failed'
   | 'environment-failed'
   | 'engine-unavailable'
