@@ -215,17 +215,18 @@ function addConvert(models: Command): void {
     )
     .argument('<source>', 'Hugging Face folder with config.json, tokenizer and safetensors, or path of a .gguf file')
     .addOption(new Option('--to <format>', 'format to write').choices(['gguf']).makeOptionMandatory())
-    .requiredOption(
+    .option(
       '-q, --quant <type>',
-      'gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k',
+      'gguf, needed: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k',
     )
     .option('-o, --out <path>', 'file to write (default: name of the source with the type, in this folder)')
     .option('--overwrite', 'replace the output when it exists')
     .option('--imatrix <file>', 'gguf: importance matrix of llama-imatrix, for better low-bit types')
     .option(
       '--pre-tokenizer <name>',
-      "gguf: llama.cpp's name for the rules that cut text before BPE (default: found and checked)",
+      "gguf: llama.cpp's name for the rules that cut text before BPE (default: derived and proved)",
     )
+    .option('--strict', 'gguf: fail unless the tokenizer is proved')
     .option('--threads <n>', 'threads that quantise (default: all processors)', integer(1, 64))
     .action(async (source: string, options: Record<string, unknown>) =>
       (await import('./commands/convert.ts')).convertCommand(source, options),

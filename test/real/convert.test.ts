@@ -108,6 +108,7 @@ const ASK = {
   overwrite: true,
   imatrix: null,
   preTokenizer: null,
+  strict: false,
   threads: 2,
   signal: new AbortController().signal,
   ui,

@@ -8,21 +8,26 @@ import { planFromFolder, type ConversionPlan } from '../../models/convert/plan.t
 import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
 import { QUANT_NAMES, type QuantName } from '../../models/convert/recipes.ts';
 import { findGgmlLibrary } from '../../models/convert/run-with-ggml.ts';
+import type { GgufMetadata } from '../../models/gguf/metadata.ts';
 import { tokenizerMetadata } from '../../models/tokenizer/to-gguf.ts';
 import { createEnvironments } from '../../platform/environments/environments.ts';
 import { cacheFolder, freeBytes } from '../../platform/folders.ts';
+import { llamaCppPlace } from '../tokenizer.ts';
 import type { Ui } from '../ui.ts';
 import { conversionProgress } from './progress.ts';
 
 export interface ConvertToGgufAsk {
   /** A Hugging Face folder or a .gguf file. */
   readonly source: string;
-  readonly quant: string;
+  /** Null is an error: there is no type that fits everybody. */
+  readonly quant: string | null;
   /** Null: named after the source and the type, in this folder. */
   readonly out: string | null;
   readonly overwrite: boolean;
   readonly imatrix: string | null;
   readonly preTokenizer: string | null;
+  /** Refuse a tokenizer that is not proved. */
+  readonly strict: boolean;
   readonly threads: number | null;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -65,30 +70,26 @@ export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
   return { path: out, fileBytes, bitsPerWeight, seconds: (performance.now() - startedMs) / 1000, notes };
 }
 
-function quantNamed(text: string): QuantName {
-  const name = QUANT_NAMES.find((candidate) => candidate === text.toUpperCase());
+function quantNamed(text: string | null): QuantName {
+  const name = QUANT_NAMES.find((candidate) => candidate === text?.toUpperCase());
   if (name !== undefined) return name;
-  throw new AppError('usage', `There is no GGUF type ${text}.`, {
+  throw new AppError('usage', text === null ? 'A GGUF needs a type: --quant.' : `There is no GGUF type ${text}.`, {
     hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
   });
 }
 
 async function planOf(
-  { source, preTokenizer }: ConvertToGgufAsk,
+  ask: ConvertToGgufAsk,
   quant: QuantName,
   importance: { fileName: string; entryCount: number } | null,
 ): Promise<{ plan: ConversionPlan; notes: string[] }> {
+  const { source } = ask;
   const info = await stat(source).catch((cause: unknown) => {
     throw new AppError('model-not-found', `There is no model at ${source}.`, { hint: 'Check the path.', cause });
   });
   if (info.isDirectory()) {
-    const tokenizer = await tokenizerMetadata(source, { preTokenizer, vocabularySize: null });
-    const plan = await planFromFolder(source, { quant, tokenizer: tokenizer.metadata, importance });
-    const notes =
-      tokenizer.origin === 'fixed'
-        ? []
-        : [`The pre-tokenizer is ${tokenizer.preTokenizer} (${ORIGINS[tokenizer.origin]}).`];
-    return { plan, notes };
+    const { metadata: tokenizer, notes } = await tokenizerOf(ask);
+    return { plan: await planFromFolder(source, { quant, tokenizer, importance }), notes };
   }
   const plan = await planFromGguf(resolve(source), { quant, importance });
   const [before] = plan.quantisedBefore;
@@ -99,7 +100,21 @@ async function planOf(
   return { plan, notes };
 }
 
-const ORIGINS = { given: 'as you asked', derived: 'found by the rules in tokenizer.json' } as const;
+/** What was proved is not mentioned: it is what everybody expects. */
+async function tokenizerOf(ask: ConvertToGgufAsk): Promise<{ metadata: GgufMetadata; notes: string[] }> {
+  const { source, preTokenizer, strict, signal, ui } = ask;
+  const { metadata, proof, ...choice } = await tokenizerMetadata(source, {
+    preTokenizer,
+    vocabularySize: null,
+    llamaCpp: await llamaCppPlace(ui),
+    strict,
+    signal,
+    onStatus: (text) => ui.status(text),
+  });
+  if (proof.state === 'proven') return { metadata, notes: [] };
+  const words = `${proof.reason ?? 'llama.cpp answers otherwise'} (runoff models tokenizer ${source} tells more)`;
+  return { metadata, notes: [`The tokenizer (${choice.preTokenizer}) is not proved: ${words}.`] };
+}
 
 async function ggmlLibrary(plan: ConversionPlan, ui: Ui): Promise<string | null> {
   if (!needsGgml(plan) && !gainsFromGgml(plan)) return null;

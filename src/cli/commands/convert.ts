@@ -6,11 +6,12 @@ import { interruptible } from '../signals.ts';
 
 const optionsSchema = z.object({
   to: z.enum(['gguf']),
-  quant: z.string(),
+  quant: z.string().optional(),
   out: z.string().optional(),
   overwrite: z.boolean().optional(),
   imatrix: z.string().optional(),
   preTokenizer: z.string().optional(),
+  strict: z.boolean().optional(),
   threads: z.number().optional(),
 });
 
@@ -21,11 +22,12 @@ export async function convertCommand(source: string, raw: Record<string, unknown
   try {
     const converted = await convertToGguf({
       source,
-      quant: options.quant,
+      quant: options.quant ?? null,
       out: options.out ?? null,
       overwrite: options.overwrite === true,
       imatrix: options.imatrix ?? null,
       preTokenizer: options.preTokenizer ?? null,
+      strict: options.strict === true,
       threads: options.threads ?? null,
       signal,
       ui,
