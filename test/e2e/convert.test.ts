@@ -100,10 +100,15 @@ test('an unknown type, an output that exists, input as output', async () => {
     tensors: [{ name: 'a.weight', type: tensorTypeNamed('F32'), dimensions: [1], bytes: new Uint8Array(4) }],
   });
   const to = ['--to', 'gguf', '--quant'];
+  expect(await errorOf([file, '--to', 'gguf'])).toMatchInlineSnapshot(`
+    "exit 2
+    runoff: A GGUF needs a type: --quant.
+      These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K."
+  `);
   expect(await errorOf([file, ...to, 'q9'])).toMatchInlineSnapshot(`
     "exit 2
     runoff: There is no GGUF type q9.
-      These can be written: F32, F16, Q4_0, Q4_1, Q8_0, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K, BF16."
+      These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K."
   `);
   expect(await errorOf([w.folder, ...to, 'f16', '--out', file])).toMatchInlineSnapshot(`
     "exit 2

@@ -8,9 +8,10 @@ import { tensorTypeNamed, type TensorType } from '../gguf/tensor-types.ts';
 const FILE_TYPES = {
   F32: 0,
   F16: 1,
+  BF16: 32,
+  Q8_0: 7,
   Q4_0: 2,
   Q4_1: 3,
-  Q8_0: 7,
   Q5_0: 8,
   Q5_1: 9,
   Q2_K: 10,
@@ -18,7 +19,6 @@ const FILE_TYPES = {
   Q4_K_M: 15,
   Q5_K_M: 17,
   Q6_K: 18,
-  BF16: 32,
 } as const;
 
 export type QuantName = keyof typeof FILE_TYPES;
