@@ -34,7 +34,7 @@ if (library === null)
   console.warn('skipped: the environment node-llama-cpp is not installed; runoff setup installs it');
 if (!existsSync(model)) console.warn(`skipped: no model at ${model}; runoff setup fetches it`);
 
-const TIMEOUT_MS = 240_000;
+const TIMEOUT_MS = 600_000;
 const TEXT = 'The river runs past the mill where the miller counts his sacks of flour every evening before supper.';
 const QUANTISED = QUANT_NAMES.filter((name) => !isConverterType(name));
 const ui = { line() {}, status() {}, done() {} };
@@ -139,7 +139,7 @@ describe.skipIf(!hasModel)('SmolLM2', () => {
       const tokens = (await loadTokenizer(first)).encode(TEXT);
       expect((await loadTokenizer(second)).encode(TEXT)).toEqual(tokens);
       const [said, saidAfter] = [await greedy(first, tokens), await greedy(second, tokens)];
-      expect(said).toHaveLength(24);
+      expect(said).toHaveLength(16);
       expect(saidAfter).toEqual(said);
     },
     TIMEOUT_MS,
@@ -166,9 +166,10 @@ async function greedy(modelPath: string, promptTokens: readonly number[]): Promi
   const found = await engine.detect(hostWith(environment));
   if (found.state !== 'available') throw new TypeError(`llama-cpp is ${found.state}`);
   const prepared = { engine, found, modelPath, modelSha256: null };
-  const running = await realMachinery.start(prepared, { ...SETTINGS, threads: 2 }, 60_000);
+  // One thread: several that wait for each other take minutes on a machine that is busy.
+  const running = await realMachinery.start(prepared, { ...SETTINGS, threads: 1 }, 60_000);
   try {
-    const ask = { promptTokens, generateTokens: 24, bannedTokens: [], topLogprobs: 0, timeoutMs: 60_000 };
+    const ask = { promptTokens, generateTokens: 16, bannedTokens: [], topLogprobs: 0, timeoutMs: 180_000 };
     return (await running.session.generate(ask)).tokens;
   } finally {
     await running.stop();
