@@ -13,6 +13,7 @@ import { readVocabulary } from '../models/gguf/vocabulary.ts';
 import { llamafileHazards } from '../models/llamafile/hazards.ts';
 import type { Hazard, HazardId } from '../models/llamafile/hazards.ts';
 import { embeddedGguf, readLlamafile } from '../models/llamafile/read-llamafile.ts';
+import { isRemoteSpec } from '../models/sources/resolve-model.ts';
 import { preTokenizer } from '../models/tokenizer/pre-tokenizers.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { fileSystemOf } from '../platform/doctor/places.ts';
@@ -32,9 +33,9 @@ export function modelPath(spec: string | null): string | null {
     const path = demonstrationModel(cacheFolder());
     return existsSync(path) ? path : null;
   }
-  if (spec.startsWith('pypi:')) {
+  if (isRemoteSpec(spec)) {
     throw new AppError('usage', `${spec} is not a file yet`, {
-      hint: 'runoff setup --model fetches it; the doctor looks at a .gguf or .llamafile.',
+      hint: `runoff models pull ${spec} fetches it and prints its path; the doctor looks at a .gguf or .llamafile.`,
     });
   }
   if (statSync(spec, { throwIfNoEntry: false })?.isFile() === true) return resolve(spec);

@@ -88,6 +88,7 @@ export async function measureColdStarts(ask: MeasureAsk): Promise<void> {
     spec: ask.model ?? demonstrationInCache(),
     cacheFolder: cacheFolder(),
     python: (await findPython())?.path ?? null,
+    offlineBecause: 'runoff engines downloads nothing',
     signal,
     ui,
   };

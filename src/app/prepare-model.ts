@@ -22,6 +22,8 @@ export interface ModelAsk {
   readonly spec: string;
   readonly cacheFolder: string;
   readonly python: string | null;
+  /** Why nothing may be downloaded; null where it may. */
+  readonly offlineBecause: string | null;
   readonly signal: AbortSignal;
   readonly ui: Ui;
 }
@@ -31,6 +33,8 @@ export interface PreparedModel {
   readonly path: string;
   readonly gguf: GgufModelFacts;
   readonly facts: ModelFacts;
+  /** Means this very model for ever; null for a file of the user's own. */
+  readonly pinned: string | null;
   readonly warnings: readonly string[];
 }
 
@@ -46,6 +50,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const resolved = await resolveModel(spec, {
     cacheFolder: join(cacheFolder, 'models'),
     ...(ask.python === null ? {} : { python: ask.python }),
+    offlineBecause: ask.offlineBecause,
     onProgress: (text) => ui.status(text),
     signal,
   });
@@ -53,7 +58,9 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
   const path = isDemonstration ? await requantizeDemonstration(resolved.path, ask) : resolved.path;
   ui.status(`Reading ${basename(path)}`);
   const gguf = await modelFacts(path);
-  const proof = await prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
+  const proof = await proveGguf(path, cacheFolder, signal);
+  if (!isDemonstration && resolved.sha256 !== null && proof.sha256 !== resolved.sha256)
+    throw notAnnounced(path, proof.sha256, resolved.sha256);
   const facts: ModelFacts = {
     // general.name is often a training label; the file's name is what its user knows it by.
     name: basename(path).replace(/\.gguf$/i, ''),
@@ -71,12 +78,26 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     architecture: gguf.architecture,
     contextTokens: gguf.contextTokens,
     addBos: gguf.addBos,
+    ...(resolved.pinned === undefined ? {} : { source: resolved.pinned }),
   };
-  const warnings =
+  const slowKernels =
     gguf.quantisation === 'Q4_1' && process.arch === 'x64'
       ? ['llama.cpp repacks Q4_0 but not Q4_1 on x86: the same model as Q4_0 is often 1.5 to 3 times faster there.']
       : [];
-  return { path, gguf, facts, warnings };
+  return {
+    path,
+    gguf,
+    facts,
+    pinned: resolved.pinned ?? null,
+    warnings: [...(resolved.warnings ?? []), ...slowKernels],
+  };
+}
+
+/** What lies in the hub's shared cache may be damaged since it was downloaded. */
+function notAnnounced(path: string, found: string, announced: string): AppError {
+  return new AppError('model-invalid', `${path} has sha256 ${found}; its source announces ${announced}`, {
+    hint: 'Remove the file and run again: it is downloaded anew.',
+  });
 }
 
 /** Pure: where the requantised demonstration model lies once a run or a setup has made it. */
@@ -184,6 +205,11 @@ async function keptProof(path: string, { cacheFolder, part, make }: ProofAsk): P
   return proof;
 }
 
+/** Hash and fingerprint of a GGUF, kept like those of a run's model. */
+export function proveGguf(path: string, cacheFolder: string, signal: AbortSignal): Promise<Proof> {
+  return prove(path, cacheFolder, () => fingerprintGguf(path, { signal }));
+}
+
 /** Types and architectures that we cannot read value by value: engines that read the same file need no fingerprint. */
 async function fingerprintOrNull(fingerprint: () => Promise<{ fingerprint: string }>): Promise<string | null> {
   try {
@@ -202,7 +228,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function sha256Of(
+export async function sha256Of(
   path: string,
   part: { readonly start?: number; readonly end?: number; readonly signal?: AbortSignal } = {},
 ): Promise<string> {

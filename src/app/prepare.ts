@@ -11,6 +11,7 @@ import type { EngineFacts, Machine, Manifest, ModelFacts, Plan } from '../core/r
 import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import { splitLlamafileSpec } from '../models/llamafile/spec.ts';
+import { checkSpec, isRemoteSpec } from '../models/sources/resolve-model.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import { isAdapterFile } from '../engines/registry.ts';
@@ -37,6 +38,8 @@ export interface PrepareAsk {
   readonly asked: PlanFile;
   readonly enginePaths: ReadonlyMap<string, string>;
   readonly mayInstall: (question: string) => Promise<boolean>;
+  /** Why no model may be downloaded, e.g. `--no-install`; null or left out where it may. */
+  readonly offlineBecause?: string | null;
   readonly version: string;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -93,6 +96,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
     spec: asked.model,
     cacheFolder: folder,
     python: (await findPython())?.path ?? null,
+    offlineBecause: ask.offlineBecause ?? null,
     signal,
     ui,
   };
@@ -102,7 +106,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const tokenizer = await loadTokenizer(model.path);
   const machine = await readMachine();
   const texts = new PromptTexts(tokenizer);
-  const plan = await makePlan(asked, {
+  const plan = await makePlan(model.pinned === null ? asked : { ...asked, model: model.pinned }, {
     physicalCores: Math.min(machine.physicalCores, availableParallelism()),
     randomSeed: Math.trunc(Math.random() * 2 ** 32),
     countFileTokens: (path) => texts.countFile(path),
@@ -129,7 +133,7 @@ function withAbsolutePaths(asked: PlanFile): PlanFile {
   const { model, engines, prompts } = asked;
   return {
     ...asked,
-    ...(model === undefined || model.startsWith('pypi:') ? {} : { model: resolve(model) }),
+    ...(model === undefined || isRemoteSpec(model) ? {} : { model: resolve(model) }),
     ...(engines === undefined ? {} : { engines: engines.map(withAbsolutePath) }),
     ...(prompts === undefined
       ? {}
@@ -147,7 +151,9 @@ function withAbsolutePath(spec: string): string {
 
 /** A mistyped path is told before anything is installed. */
 function requireModelFile(model: string | undefined): void {
-  if (model === undefined || model.startsWith('pypi:') || existsSync(splitLlamafileSpec(model).path)) return;
+  if (model === undefined) return;
+  if (isRemoteSpec(model)) return checkSpec(model);
+  if (existsSync(splitLlamafileSpec(model).path)) return;
   throw new AppError('model-not-found', `There is no model at ${model}.`, {
     hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
   });

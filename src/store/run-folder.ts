@@ -70,6 +70,17 @@ export async function readRun(path: string): Promise<{ manifest: Manifest; event
   return { manifest, events };
 }
 
+/** True where `readRun` finds a run. */
+export function isRun(path: string): boolean {
+  return existsSync(join(path, MANIFEST_FILE));
+}
+
+/** A whole run at once, for a copy of one. */
+export async function writeRun(path: string, manifest: Manifest, events: readonly RunEvent[]): Promise<void> {
+  await atomicWrite(join(path, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`);
+  await atomicWrite(join(path, SAMPLES_FILE), events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+}
+
 export async function writeRecord(path: string, record: RunRecord): Promise<void> {
   await atomicWrite(join(path, RECORD_FILE), `${JSON.stringify(recordSchema.parse(record), null, 2)}\n`);
 }

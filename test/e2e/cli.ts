@@ -59,6 +59,8 @@ export class Workspace {
   readonly folder: string;
   readonly model: string;
   readonly out: string;
+  /** Added to the environment of the commands that are started from now on. */
+  moreEnvironment: Readonly<Record<string, string>> = {};
 
   private constructor(folder: string, model: string) {
     this.folder = folder;
@@ -112,6 +114,9 @@ export class Workspace {
       RUNOFF_CACHE: join(this.folder, 'cache'),
       RUNOFF_FIXTURES: join(this.folder, 'fixtures'),
       TMPDIR: join(this.folder, 'tmp'),
+      // Never the hub's cache of whoever runs the tests.
+      HF_HOME: join(this.folder, 'hf'),
+      ...this.moreEnvironment,
     };
   }
 

@@ -21,7 +21,7 @@ describe('engines', () => {
     expect(await errorOf(workspace().run(['llamacpp']))).toMatchInlineSnapshot(`
       "exit 2
       runoff: there is no engine "llamacpp"
-        Engines: llama-cpp, llama-server, mlx-lm."
+        Engines: libllama, llama-cpp, llama-cpp-python, llama-server, llamafile, mlx-lm, ollama, openai."
     `);
   });
 
@@ -60,9 +60,9 @@ describe('engines', () => {
   test('a path for an engine that is not there', async () => {
     expect(await errorOf(workspace().run(['llama-server'], '--engine-path', 'llama-server=/opt/none')))
       .toMatchInlineSnapshot(`
-      "exit 2
-      runoff: --engine-path llama-server=/opt/none: there is no such file"
-    `);
+        "exit 2
+        runoff: llama-server=/opt/none: there is no such file"
+      `);
   });
 
   test('no engine can run: each with its reason and the next step', async () => {

@@ -85,6 +85,7 @@ function describeModels(): void {
       spec,
       cacheFolder: await mkdtemp(join(folder, 'cache-')),
       python: null,
+      offlineBecause: null,
       signal: new AbortController().signal,
       ui,
     });

@@ -18,7 +18,7 @@ const optionsSchema = z.object({
 export async function convertCommand(source: string, raw: Record<string, unknown>): Promise<void> {
   const options = optionsSchema.parse(raw);
   const ui = terminalUi(process.stderr);
-  const { signal, release } = interruptible(ui, 'Stopping: what was written so far is removed.');
+  const { signal, release } = interruptible(ui, 'what was written so far is removed.');
   try {
     const converted = await convertToGguf({
       source,

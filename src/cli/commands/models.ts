@@ -3,6 +3,7 @@ import { inspectModel, packModels } from '../../app/models.ts';
 import { describeInspection } from '../../app/models-text.ts';
 import { checkTokenizer } from '../../app/tokenizer.ts';
 import { describeTokenizer } from '../../app/tokenizer-text.ts';
+import { describeModelList, describePulled, listModels, pullModel } from '../../app/pull-model.ts';
 import { AppError } from '../../core/errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { terminalUi } from '../progress.ts';
@@ -22,6 +23,7 @@ const tokenizerOptions = z.object({
   strict: z.boolean().optional(),
   json: z.boolean().optional(),
 });
+const jsonOption = z.object({ json: z.boolean().optional() });
 
 /** Columns where nobody sees a terminal. */
 const WIDTH = 100;
@@ -95,4 +97,29 @@ export async function tokenizerCommand(path: string, raw: Record<string, unknown
 function splitWords(words: readonly string[]): { models: readonly string[]; args: readonly string[] } {
   const first = words.findIndex((word) => word.startsWith('-') || word === '...');
   return first < 0 ? { models: words, args: [] } : { models: words.slice(0, first), args: words.slice(first) };
+}
+
+/** The path alone on stdout, so that scripts can take it. */
+export async function pullCommand(spec: string, raw: Record<string, unknown>): Promise<void> {
+  const { json } = jsonOption.parse(raw);
+  const ui = terminalUi(process.stderr);
+  const { signal, release } = interruptible(ui, 'what has arrived is kept.');
+  try {
+    const model = await pullModel({ spec, signal, ui });
+    ui.done();
+    if (json !== true) for (const line of describePulled(model)) ui.line(line);
+    process.stdout.write(`${json === true ? JSON.stringify(model, null, 2) : model.path}\n`);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new AppError('interrupted', 'stopped', { hint: `Go on with: runoff models pull ${spec}`, cause: error });
+  } finally {
+    ui.done();
+    release();
+  }
+}
+
+export async function listCommand(raw: Record<string, unknown>): Promise<void> {
+  const { json } = jsonOption.parse(raw);
+  const list = await listModels();
+  process.stdout.write(`${json === true ? JSON.stringify(list, null, 2) : describeModelList(list)}\n`);
 }

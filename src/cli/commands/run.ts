@@ -15,7 +15,7 @@ import type { Ui } from '../../app/ui.ts';
 import { minutes } from '../../app/wording.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { stopAll } from '../../platform/process/start-process.ts';
-import { askYesNo, installQuestion } from '../ask.ts';
+import { askYesNo, installQuestion, offlineBecause } from '../ask.ts';
 import { enginePaths } from '../engine-paths.ts';
 import { EXIT } from '../exit-codes.ts';
 import { describePlan } from '../describe-plan.ts';
@@ -81,6 +81,7 @@ async function start(options: Options, signal: AbortSignal, ui: Ui): Promise<voi
     asked,
     enginePaths: enginePaths(options.enginePath),
     mayInstall,
+    offlineBecause: offlineBecause(options.install),
     version: runoffVersion(),
     signal,
     ui,
@@ -98,6 +99,7 @@ async function resume(options: Options, folder: string, signal: AbortSignal, ui:
     asked,
     enginePaths: enginePaths(options.enginePath),
     mayInstall,
+    offlineBecause: offlineBecause(options.install),
     version: runoffVersion(),
     signal,
     ui,

@@ -11,7 +11,7 @@ import type { Ui } from '../../app/ui.ts';
 import { minutes } from '../../app/wording.ts';
 import { AppError } from '../../core/errors.ts';
 import { stopAll } from '../../platform/process/start-process.ts';
-import { askYesNo, installQuestion } from '../ask.ts';
+import { askYesNo, installQuestion, offlineBecause } from '../ask.ts';
 import { EXIT } from '../exit-codes.ts';
 import { terminalUi } from '../progress.ts';
 import { interruptible } from '../signals.ts';
@@ -65,7 +65,15 @@ async function run(options: z.infer<typeof optionsSchema>, signal: AbortSignal, 
   };
   const mayInstall = installQuestion({ yes: options.yes === true, install: options.install });
   const version = runoffVersion();
-  const prepared = await prepareRun({ asked, enginePaths: new Map(), mayInstall, version, signal, ui });
+  const prepared = await prepareRun({
+    asked,
+    enginePaths: new Map(),
+    mayInstall,
+    offlineBecause: offlineBecause(options.install),
+    version,
+    signal,
+    ui,
+  });
   const about = minutes(CHECKS_MS + 1_000 * budgetSeconds);
   ui.line(
     `runoff ${version} tests itself with ${engine}: cheating copies must be caught, the same engine twice must be no difference, slower copies must be found. At most ${about}.`,

