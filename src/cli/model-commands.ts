@@ -5,7 +5,9 @@ import { fraction, integer, oneOf } from './option-values.ts';
 export function addModels(program: Command): void {
   const models = program
     .command('models')
-    .description('fetch models, look into them, convert them, compare weights, and make llamafiles and twins');
+    .description(
+      'fetch models, look into them, convert them, compare weights, check tokenizers, and make llamafiles and twins',
+    );
   models
     .command('pull')
     .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
@@ -46,6 +48,19 @@ export function addModels(program: Command): void {
     );
   addVerify(models);
   addConvert(models);
+  models
+    .command('tokenizer')
+    .description(
+      "does llama.cpp tokenise as the original does? Derives the pre-tokenizer from tokenizer.json's rules and proves it on thousands of texts and the whole vocabulary",
+    )
+    .argument('<path>', "folder with Hugging Face's tokenizer files, or a .gguf file")
+    .option('--against <folder>', 'with a .gguf file: compare with the tokenizer of its original')
+    .option('--pre-tokenizer <name>', 'prove this name of llama.cpp instead of looking for one')
+    .option('--strict', 'fail unless it is proved')
+    .option('--json', 'as JSON')
+    .action(async (path: string, options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).tokenizerCommand(path, options),
+    );
   addTwin(models);
 }
 
@@ -102,7 +117,17 @@ function addConvert(models: Command): void {
       'a Hugging Face folder (safetensors) or a .gguf file into another format; needs little memory whatever the size',
     )
     .argument('<source>', 'Hugging Face folder with config.json, tokenizer and safetensors, or path of a .gguf file')
-    .addOption(new Option('-t, --to <format>', 'format to write').choices(['mlx']).makeOptionMandatory())
+    .addOption(new Option('--to <format>', 'format to write').choices(['gguf', 'mlx']).makeOptionMandatory())
+    .option(
+      '-q, --quant <type>',
+      'gguf, needed: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k',
+    )
+    .option('--imatrix <file>', 'gguf: importance matrix of llama-imatrix, for better low-bit types')
+    .option(
+      '--pre-tokenizer <name>',
+      "gguf: llama.cpp's name for the rules that cut text before BPE (default: derived and proved)",
+    )
+    .option('--strict', 'gguf: fail unless the tokenizer is proved')
     .option(
       '--bits <n>',
       'mlx: 2, 3, 4, 5, 6 or 8 bits per weight, bit-exact with mx.quantize on the CPU (default: dense from a folder, lossless from a GGUF)',
@@ -129,7 +154,10 @@ function addConvert(models: Command): void {
         'mlx: round as mx.quantize does on a CPU, or as on Metal by its source, untested on that hardware (default: cpu)',
       ).choices(['cpu', 'metal']),
     )
-    .option('-o, --out <path>', 'folder to write (default: name of the source with the format, in this folder)')
+    .option(
+      '-o, --out <path>',
+      'file or folder to write (default: name of the source with the type or format, in this folder)',
+    )
     .option('--overwrite', 'replace the output when it exists and is a model')
     .option('--threads <n>', 'threads that convert (default: all processors)', integer(1, 64))
     .action(async (source: string, options: Record<string, unknown>) =>

@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'model-not-found'
   | 'model-invalid'
   | 'model-unsupported'
+  | 'tokenizer-unknown'
   | 'access-denied'
   | 'download-failed'
   | 'not-enough-space'

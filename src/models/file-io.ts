@@ -12,7 +12,7 @@ import { AppError } from '../core/errors.ts';
 
 /** Reads exactly `length` bytes; a shorter file means that somebody changed it since its size was checked. */
 export function readFully(
-  handle: FileHandle,
+  handle: Pick<FileHandle, 'fd'>,
   target: Uint8Array,
   { position, length }: { position: number; length: number },
 ): void {
@@ -32,7 +32,7 @@ export function readFully(
   }
 }
 
-export function writeFully(handle: FileHandle, source: Uint8Array, position: number): void {
+export function writeFully(handle: Pick<FileHandle, 'fd'>, source: Uint8Array, position: number): void {
   let done = 0;
   while (done < source.byteLength)
     done += writeSync(handle.fd, source, done, source.byteLength - done, position + done);

@@ -104,24 +104,25 @@ function encodeValue(value: GgufValue): Buffer {
   return scalar(value.type, value.value);
 }
 
+/** One buffer, filled: a vocabulary has half a million items, and a buffer for each would cost hundreds of megabytes. */
 function encodeArray(array: GgufArray): Buffer {
-  if (array.itemType === 'string') return encodeStrings(array.items);
-  const items: readonly (number | bigint | boolean)[] = Array.from<number | bigint | boolean>(array.items);
-  const { itemType } = array;
-  const encoded = items.map((item) => scalar(itemType, item));
-  return Buffer.concat([typeCode(itemType), scalar('u64', BigInt(items.length)), ...encoded]);
-}
-
-/** In one piece: a vocabulary has hundreds of thousands, and a buffer for each would take more memory than a conversion. */
-function encodeStrings(items: readonly string[]): Buffer {
-  const bytes = Buffer.alloc(items.reduce((sum, item) => sum + 8 + Buffer.byteLength(item, 'utf8'), 12));
-  bytes.writeUInt32LE(VALUE_TYPES.indexOf('string'), 0);
+  const { items, itemType } = array;
+  const itemBytes =
+    itemType === 'string'
+      ? items.reduce((sum, item) => sum + 8 + Buffer.byteLength(item), 0)
+      : items.length * VALUE_BYTES[itemType];
+  const bytes = Buffer.allocUnsafe(12 + itemBytes);
+  bytes.writeUInt32LE(VALUE_TYPES.indexOf(itemType));
   bytes.writeBigUInt64LE(BigInt(items.length), 4);
   let at = 12;
-  for (const item of items) {
-    const length = bytes.write(item, at + 8, 'utf8');
-    bytes.writeUInt32LE(length, at);
-    at += 8 + length;
+  for (let i = 0; i < items.length; i++) {
+    const item = items[i] as string | number | bigint | boolean;
+    if (itemType === 'string') {
+      const length = bytes.write(item as string, at + 8, 'utf8');
+      bytes.writeUInt32LE(length, at);
+      bytes.writeUInt32LE(0, at + 4);
+      at += 8 + length;
+    } else at += writeScalar(bytes, itemType, { value: item as number | bigint | boolean, at });
   }
   return bytes;
 }
@@ -139,27 +140,38 @@ type FixedType = Exclude<GgufScalarType, 'string'>;
 
 function scalar(type: FixedType, value: number | bigint | boolean): Buffer {
   const bytes = Buffer.alloc(VALUE_BYTES[type]);
+  writeScalar(bytes, type, { value, at: 0 });
+  return bytes;
+}
+
+/** @returns bytes written */
+function writeScalar(
+  bytes: Buffer,
+  type: FixedType,
+  { value, at }: { value: number | bigint | boolean; at: number },
+): number {
+  const length = VALUE_BYTES[type];
   switch (type) {
     case 'u64':
-      bytes.writeBigUInt64LE(BigInt(value));
+      bytes.writeBigUInt64LE(BigInt(value), at);
       break;
     case 'i64':
-      bytes.writeBigInt64LE(BigInt(value));
+      bytes.writeBigInt64LE(BigInt(value), at);
       break;
     case 'f32':
-      bytes.writeFloatLE(Number(value));
+      bytes.writeFloatLE(Number(value), at);
       break;
     case 'f64':
-      bytes.writeDoubleLE(Number(value));
+      bytes.writeDoubleLE(Number(value), at);
       break;
     case 'bool':
     case 'u8':
     case 'u16':
     case 'u32':
-      bytes.writeUIntLE(Number(value), 0, bytes.length);
+      bytes.writeUIntLE(Number(value), at, length);
       break;
     default:
-      bytes.writeIntLE(Number(value), 0, bytes.length);
+      bytes.writeIntLE(Number(value), at, length);
   }
-  return bytes;
+  return length;
 }

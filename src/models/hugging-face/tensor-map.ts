@@ -85,7 +85,7 @@ function mapTensor(path: string, architecture: Architecture, source: GgufTensor)
 }
 
 /** `blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`; null for anything unknown. */
-function huggingFaceName(ggufName: string, { layerNames }: Family): string | null {
+export function huggingFaceName(ggufName: string, { layerNames }: Family): string | null {
   const match = /^(?:blk\.(\d{1,6})\.)?([a-z_]+)\.(weight|bias)$/.exec(ggufName);
   if (match === null) return null;
   const [, layer, part, kind] = match as unknown as [string, string | undefined, string, string];

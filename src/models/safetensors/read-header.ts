@@ -21,7 +21,31 @@ export interface SafetensorsTensor {
 export async function readSafetensorsHeader(path: string): Promise<readonly SafetensorsTensor[]> {
   const { json, dataOffset, fileBytes } = await readJson(path);
   const entries = parseEntries(path, json);
-  return entries.map(([name, entry]) => readEntry(name, entry, { path, dataOffset, fileBytes }));
+  const tensors = entries.map(([name, entry]) => readEntry(name, entry, { path, dataOffset, fileBytes }));
+  checkCoverage(path, tensors, { dataOffset, fileBytes });
+  return tensors;
+}
+
+/**
+ * The format allows neither overlaps nor holes nor a rest: two tensors on the same bytes are an attack or a fault, and a hole
+ * is what a name that occurs twice leaves behind.
+ */
+function checkCoverage(
+  path: string,
+  tensors: readonly SafetensorsTensor[],
+  { dataOffset, fileBytes }: Omit<Place, 'path'>,
+): void {
+  let end = dataOffset;
+  for (const { name, offset, byteLength } of tensors.toSorted(
+    (a, b) => a.offset - b.offset || a.byteLength - b.byteLength,
+  )) {
+    if (offset < end) throw invalid(path, `${name} starts at byte ${offset}, inside the tensor before it`);
+    if (offset > end)
+      throw invalid(path, `the ${offset - end} bytes before ${name} belong to no tensor (does a name occur twice?)`);
+    end = offset + byteLength;
+  }
+  if (end !== fileBytes)
+    throw invalid(path, `the last ${fileBytes - end} bytes belong to no tensor (does a name occur twice?)`);
 }
 
 async function readJson(path: string): Promise<{ json: string; dataOffset: number; fileBytes: number }> {

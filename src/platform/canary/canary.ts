@@ -11,7 +11,7 @@ import type { CanaryReading } from '../../core/machine-check-schema.ts';
 
 /** What a worker gets when it starts: its part of the buffer, and the gate where all wait for each other. */
 export interface CanaryWorkerData {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WebAssembly.SharedMemory;
   readonly gate: Int32Array;
   readonly threads: number;
   readonly from: number;

@@ -27,7 +27,7 @@ async function tinyPlan(): Promise<TwinPlan> {
 test('4 bits in groups of 64, as mlx_lm.convert lays them out', async () => {
   const target = join(folder, 'mlx4');
   await makeMlxTwin(await tinyPlan(), { folder: target, format: mlxFormat('4bit') }, {});
-  const { tensors, affineOf } = await readMlxModel(target);
+  const { tensors, packingOf } = await readMlxModel(target);
   const shapes = Object.fromEntries(
     [...tensors].map(([name, { dtype, shape }]) => [name, `${dtype} ${shape.join('x')}`]),
   );
@@ -40,7 +40,7 @@ test('4 bits in groups of 64, as mlx_lm.convert lays them out', async () => {
     'model.norm.weight': 'BF16 128',
   });
   expect(Object.keys(shapes)).toHaveLength(8 * 3 + 3);
-  expect(affineOf('model.embed_tokens')).toEqual({ bits: 4, groupSize: 64 });
+  expect(packingOf('model.embed_tokens')).toEqual({ mode: 'affine', bits: 4, groupSize: 64 });
   const config = JSON.parse(await readFile(join(target, 'config.json'), 'utf8')) as Record<string, unknown>;
   expect(config).toMatchObject({
     model_type: 'llama',

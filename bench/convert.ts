@@ -1,0 +1,257 @@
+/**
+ * safetensors -> GGUF on a model of Llama-3.2-1B's shape (2.47 GB of bf16): runoff beside llama.cpp's converter and beside
+ * `cp`, in one run, one after the other in turns. The vocabulary is left out on both sides.
+ *
+ * RUNOFF_LLAMA_CPP: llama.cpp's source folder (convert_hf_to_gguf.py); RUNOFF_PYTHON: a Python with its requirements, or with
+ * a stand-in for torch on PYTHONPATH. Without them only runoff and `cp` are measured. RUNOFF_BENCH_RUNS: repetitions;
+ * RUNOFF_BENCH_TYPES: some of bf16 f16 q8_0 q4_k_m.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { median } from 'simple-statistics';
+import { findGgmlLibrary } from '../src/models/convert/run-with-ggml.ts';
+import { layoutSafetensors, planBytes, type TensorPlan } from '../src/models/safetensors/format.ts';
+import { writeFully } from '../src/models/file-io.ts';
+import { cacheFolder, freeBytes } from '../src/platform/folders.ts';
+import { readTreeMemory } from '../src/platform/memory/tree-memory.ts';
+
+const QUANTS = ['bf16', 'f16', 'q8_0', 'q4_k_m'] as const;
+type Quant = (typeof QUANTS)[number];
+
+const RUNS = Number(process.env['RUNOFF_BENCH_RUNS'] ?? 3);
+/** Source, and the largest that lies beside it: two outputs of the reference. */
+const DISK_BYTES_NEEDED = 10e9;
+/** `readTreeMemory` reads the systems' own peaks: polling only must not miss the end by far. */
+const POLL_MS = 150;
+/** Reference seconds by ours, and `cp` seconds by ours. */
+const BARS: Readonly<Record<Quant, { readonly reference: number; readonly copy: number | null }>> = {
+  bf16: { reference: 2.5, copy: 0.8 },
+  f16: { reference: 1.8, copy: null },
+  q8_0: { reference: 1.8, copy: null },
+  q4_k_m: { reference: 1, copy: null },
+};
+const PEAK_MB_MAX = 250;
+
+interface Measurement {
+  readonly seconds: number;
+  readonly peakBytes: number;
+}
+
+/** Prints the table. */
+export async function convert(): Promise<void> {
+  const folder = await mkdtemp(join(process.env['RUNOFF_BENCH_FOLDER'] ?? tmpdir(), 'runoff-bench-'));
+  try {
+    const free = await freeBytes(folder);
+    if (free !== null && free < DISK_BYTES_NEEDED)
+      return console.log(`${DISK_BYTES_NEEDED / 1e9} GB free space needed in ${folder}`);
+    const source = join(folder, 'model.safetensors');
+    await writeModel(folder, source);
+    const reference = await findReference();
+    const library = await findGgmlLibrary(join(cacheFolder(), 'environments', 'node-llama-cpp')).catch(() => null);
+    console.log(
+      `1.24 billion bf16 weights, ${availableParallelism()} processors, median of ${RUNS}, outputs overwritten, page cache warm`,
+    );
+    if (reference === null) console.log('no reference: RUNOFF_LLAMA_CPP and RUNOFF_PYTHON are not set');
+    console.log('type     runoff s (range)     peak MB   reference s   peak MB   ratio   cp s   cp/runoff');
+    const wanted = (process.env['RUNOFF_BENCH_TYPES'] ?? QUANTS.join(' ')).split(' ');
+    for (const quant of QUANTS.filter((name) => wanted.includes(name))) {
+      if (quant === 'q4_k_m' && library === null) console.log('q4_k_m: skipped, llama-cpp is not installed');
+      else await measureQuant(quant, { folder, source, library, reference });
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+interface Setting {
+  readonly folder: string;
+  readonly source: string;
+  readonly library: string | null;
+  readonly reference: { readonly python: string; readonly source: string } | null;
+}
+
+async function measureQuant(quant: Quant, setting: Setting): Promise<void> {
+  const { folder, source, library, reference } = setting;
+  const runs = { ours: [] as Measurement[], reference: [] as Measurement[], copy: [] as Measurement[] };
+  for (let i = 0; i < RUNS; i++) {
+    runs.ours.push(await timed(process.execPath, ourArguments(quant, folder, library), join(folder, 'ours.gguf')));
+    runs.copy.push(await timed('cp', [source, join(folder, 'copy')], join(folder, 'copy')));
+    if (reference !== null) {
+      const script = join(import.meta.dirname, 'bare', 'convert-reference.py');
+      const out = join(folder, 'reference.gguf');
+      const args = [script, reference.source, folder, quant, out, libllamaOf(library), String(availableParallelism())];
+      runs.reference.push(await timed(reference.python, args, out, library === null ? undefined : dirname(library)));
+    }
+  }
+  report(quant, runs);
+}
+
+function report(quant: Quant, runs: Readonly<Record<'ours' | 'reference' | 'copy', readonly Measurement[]>>): void {
+  const seconds = (list: readonly Measurement[]): number =>
+    list.length === 0 ? Number.NaN : median(list.map((run) => run.seconds));
+  const peak = (list: readonly Measurement[]): number => Math.max(...list.map((run) => run.peakBytes)) / 1e6;
+  const [ours, reference, copy] = [seconds(runs.ours), seconds(runs.reference), seconds(runs.copy)];
+  const all = runs.ours.map((run) => run.seconds);
+  const bars = BARS[quant];
+  const verdicts = [
+    peak(runs.ours) <= PEAK_MB_MAX ? '' : `peak over ${PEAK_MB_MAX} MB`,
+    Number.isNaN(reference) || reference / ours >= bars.reference ? '' : `below ${bars.reference} of the reference`,
+    bars.copy === null || copy / ours >= bars.copy ? '' : `below ${bars.copy} of cp`,
+  ].filter((text) => text !== '');
+  console.log(
+    [
+      quant.padEnd(8),
+      `${ours.toFixed(1)} (${Math.min(...all).toFixed(1)}-${Math.max(...all).toFixed(1)})`.padEnd(20),
+      peak(runs.ours).toFixed(0).padStart(7),
+      reference.toFixed(1).padStart(13),
+      peak(runs.reference).toFixed(0).padStart(9),
+      (reference / ours).toFixed(2).padStart(7),
+      copy.toFixed(1).padStart(6),
+      (copy / ours).toFixed(2).padStart(11),
+      verdicts.length === 0 ? '  holds' : `  DOES NOT HOLD: ${verdicts.join(', ')}`,
+    ].join(' '),
+  );
+}
+
+/** A fresh process each time: its peak is its own, and its code starts cold, as for a user. */
+function ourArguments(quant: Quant, folder: string, library: string | null): string[] {
+  const url = (name: string): string =>
+    JSON.stringify(pathToFileURL(join(import.meta.dirname, '..', 'src', 'models', 'convert', name)).href);
+  const script = `
+    import { planFromFolder } from ${url('plan.ts')};
+    import { writeConverted } from ${url('convert-to-gguf.ts')};
+    const [folder, quant, out, libraryPath] = process.argv.slice(1);
+    const plan = await planFromFolder(folder, { quant, tokenizer: new Map(), importance: null });
+    await writeConverted(plan, out, { libraryPath: libraryPath || null, importancePath: null, onProgress() {} });`;
+  return [
+    '--input-type=module',
+    '--eval',
+    script,
+    folder,
+    quant.toUpperCase(),
+    join(folder, 'ours.gguf'),
+    library ?? '',
+  ];
+}
+
+async function timed(command: string, args: readonly string[], out: string, libraries?: string): Promise<Measurement> {
+  await rm(out, { force: true });
+  const startedMs = performance.now();
+  const env = libraries === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: libraries };
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
+  let words = '';
+  child.stderr.on('data', (chunk: Buffer) => (words = (words + chunk.toString()).slice(-4_000)));
+  const peakBytes = await peakUntilExit(child);
+  if (child.exitCode !== 0) throw new Error(`${command} failed: ${words}`);
+  return { seconds: (performance.now() - startedMs) / 1000, peakBytes };
+}
+
+async function peakUntilExit(child: ChildProcess): Promise<number> {
+  let peakBytes = 0;
+  const poll = setInterval(() => {
+    void readTreeMemory(child.pid ?? 0).then((memory) => (peakBytes = Math.max(peakBytes, memory.peakBytes ?? 0)));
+  }, POLL_MS);
+  await new Promise((resolve, reject) => {
+    child.once('close', resolve);
+    child.once('error', reject);
+  });
+  clearInterval(poll);
+  return peakBytes;
+}
+
+async function findReference(): Promise<Setting['reference']> {
+  const source = process.env['RUNOFF_LLAMA_CPP'];
+  const python = process.env['RUNOFF_PYTHON'];
+  if (source === undefined || python === undefined || !existsSync(join(source, 'convert_hf_to_gguf.py'))) return null;
+  return { source, python };
+}
+
+/** Beside ggml's base library. */
+function libllamaOf(library: string | null): string {
+  if (library === null) return '-';
+  return join(dirname(library), libllamaName ?? 'libllama.so');
+}
+let libllamaName: string | undefined;
+
+/** Llama-3.2-1B's tensors with one megabyte of random weights, repeated: the values do not change the speed. */
+async function writeModel(folder: string, path: string): Promise<void> {
+  const bins = await findGgmlLibrary(join(cacheFolder(), 'environments', 'node-llama-cpp')).catch(() => null);
+  if (bins !== null) libllamaName = (await readdir(dirname(bins))).find((name) => /^libllama\.(?!common)/.test(name));
+  const [hidden, feed, layers, vocabulary] = [2048, 8192, 16, 128_256];
+  await writeFile(join(folder, 'config.json'), JSON.stringify(CONFIG));
+  const plan = (name: string, ...shape: number[]): TensorPlan => ({ name, dtype: 'BF16', shape });
+  const plans = [plan('model.embed_tokens.weight', vocabulary, hidden), plan('model.norm.weight', hidden)];
+  for (let layer = 0; layer < layers; layer++) {
+    const add = (name: string, ...shape: number[]): number =>
+      plans.push(plan(`model.layers.${layer}.${name}.weight`, ...shape));
+    add('input_layernorm', hidden);
+    add('post_attention_layernorm', hidden);
+    add('self_attn.q_proj', 2048, hidden);
+    add('self_attn.k_proj', 512, hidden);
+    add('self_attn.v_proj', 512, hidden);
+    add('self_attn.o_proj', hidden, 2048);
+    add('mlp.gate_proj', feed, hidden);
+    add('mlp.up_proj', feed, hidden);
+    add('mlp.down_proj', hidden, feed);
+  }
+  const layout = layoutSafetensors(plans, { format: 'pt' });
+  const handle = await open(path, 'w');
+  try {
+    writeFully(handle, layout.header, 0);
+    const pattern = randomWeights(1 << 20);
+    for (const [i, tensor] of plans.entries()) {
+      for (let done = 0, total = planBytes(tensor); done < total; done += pattern.length)
+        writeFully(
+          handle,
+          pattern.subarray(0, Math.min(pattern.length, total - done)),
+          (layout.offsets[i] as number) + done,
+        );
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** bfloat16, about normal with a deviation of 0.02: real weights have all kinds of mantissas and few exponents. */
+function randomWeights(bytes: number): Uint8Array {
+  const halves = new Uint16Array(bytes / 2);
+  let state = 1;
+  const uniform = (): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return (state >>> 8) / 2 ** 24;
+  };
+  const value = new Float32Array(1);
+  const word = new Uint32Array(value.buffer);
+  for (let i = 0; i < halves.length; i++) {
+    value[0] = (uniform() + uniform() + uniform() + uniform() - 2) * 0.035;
+    halves[i] = (word[0] as number) >>> 16;
+  }
+  return new Uint8Array(halves.buffer);
+}
+
+const CONFIG = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  vocab_size: 128_256,
+  hidden_size: 2048,
+  intermediate_size: 8192,
+  num_hidden_layers: 16,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  head_dim: 64,
+  max_position_embeddings: 131_072,
+  rms_norm_eps: 1e-5,
+  rope_theta: 500_000,
+  rope_scaling: {
+    factor: 32,
+    high_freq_factor: 4,
+    low_freq_factor: 1,
+    original_max_position_embeddings: 8192,
+    rope_type: 'llama3',
+  },
+  tie_word_embeddings: true,
+};

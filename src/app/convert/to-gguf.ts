@@ -1,0 +1,162 @@
+/** `runoff models convert --to gguf`: from a Hugging Face folder or a GGUF, with everything checked before anything is written. */
+import { access, stat } from 'node:fs/promises';
+import { basename, dirname, resolve } from 'node:path';
+import { AppError } from '../../core/errors.ts';
+import { gainsFromGgml, needsGgml, writeConverted } from '../../models/convert/convert-to-gguf.ts';
+import { readImportance } from '../../models/convert/importance.ts';
+import { planFromFolder, type ConversionPlan } from '../../models/convert/plan.ts';
+import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
+import { QUANT_NAMES, type QuantName } from '../../models/convert/recipes.ts';
+import { findGgmlLibrary } from '../../models/convert/run-with-ggml.ts';
+import type { GgufMetadata } from '../../models/gguf/metadata.ts';
+import { tokenizerMetadata } from '../../models/tokenizer/to-gguf.ts';
+import { createEnvironments } from '../../platform/environments/environments.ts';
+import { cacheFolder, freeBytes } from '../../platform/folders.ts';
+import { llamaCppPlace } from '../tokenizer.ts';
+import type { Ui } from '../ui.ts';
+import { conversionProgress } from './progress.ts';
+
+export interface ConvertToGgufAsk {
+  /** A Hugging Face folder or a .gguf file. */
+  readonly source: string;
+  /** Null is an error: there is no type that fits everybody. */
+  readonly quant: string | null;
+  /** Null: named after the source and the type, in this folder. */
+  readonly out: string | null;
+  readonly overwrite: boolean;
+  readonly imatrix: string | null;
+  readonly preTokenizer: string | null;
+  /** Refuse a tokenizer that is not proved. */
+  readonly strict: boolean;
+  readonly threads: number | null;
+  readonly signal: AbortSignal;
+  readonly ui: Ui;
+}
+
+export interface Converted {
+  readonly path: string;
+  readonly fileBytes: number;
+  readonly bitsPerWeight: number;
+  readonly seconds: number;
+  readonly notes: readonly string[];
+}
+
+/** The environment whose llama.cpp brings the quantisers. */
+const GGML_ENVIRONMENT = 'node-llama-cpp';
+
+/** @throws AppError `usage`, `model-*`, `conversion-failed`, `environment-failed` */
+export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
+  const startedMs = performance.now();
+  const quant = quantNamed(ask.quant);
+  const out = resolve(ask.out ?? `${basename(resolve(ask.source)).replace(/\.gguf$/i, '')}-${quant}.gguf`);
+  await checkOutput(ask, out);
+  const importance =
+    ask.imatrix === null
+      ? null
+      : { fileName: basename(ask.imatrix), entryCount: (await readImportance(ask.imatrix)).size };
+  ask.ui.status('Reading the model');
+  const { plan, notes } = await planOf(ask, quant, importance);
+  const libraryPath = await ggmlLibrary(plan, ask.ui);
+  await checkRoom(out, plan.layout.totalBytes);
+  await writeConverted(plan, out, {
+    libraryPath,
+    importancePath: ask.imatrix,
+    threads: ask.threads ?? undefined,
+    signal: ask.signal,
+    onProgress: conversionProgress(ask.ui, `Converting to ${quant}`),
+  });
+  const fileBytes = plan.layout.totalBytes;
+  const bitsPerWeight = (8 * (fileBytes - plan.layout.header.byteLength)) / plan.parameterCount;
+  return { path: out, fileBytes, bitsPerWeight, seconds: (performance.now() - startedMs) / 1000, notes };
+}
+
+function quantNamed(text: string | null): QuantName {
+  const name = QUANT_NAMES.find((candidate) => candidate === text?.toUpperCase());
+  if (name !== undefined) return name;
+  throw new AppError('usage', text === null ? 'A GGUF needs a type: --quant.' : `There is no GGUF type ${text}.`, {
+    hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
+  });
+}
+
+async function planOf(
+  ask: ConvertToGgufAsk,
+  quant: QuantName,
+  importance: { fileName: string; entryCount: number } | null,
+): Promise<{ plan: ConversionPlan; notes: string[] }> {
+  const { source } = ask;
+  const info = await stat(source).catch((cause: unknown) => {
+    throw new AppError('model-not-found', `There is no model at ${source}.`, { hint: 'Check the path.', cause });
+  });
+  if (info.isDirectory()) {
+    const { metadata: tokenizer, notes } = await tokenizerOf(ask);
+    return { plan: await planFromFolder(source, { quant, tokenizer, importance }), notes };
+  }
+  const plan = await planFromGguf(resolve(source), { quant, importance });
+  const [before] = plan.quantisedBefore;
+  const notes =
+    before === undefined
+      ? []
+      : [`The source is ${before}: what that lost is not coming back, and quantising again loses more.`];
+  return { plan, notes };
+}
+
+/** What was proved is not mentioned: it is what everybody expects. */
+async function tokenizerOf(ask: ConvertToGgufAsk): Promise<{ metadata: GgufMetadata; notes: string[] }> {
+  const { source, preTokenizer, strict, signal, ui } = ask;
+  const { metadata, proof, ...choice } = await tokenizerMetadata(source, {
+    preTokenizer,
+    vocabularySize: null,
+    llamaCpp: await llamaCppPlace(ui),
+    strict,
+    signal,
+    onStatus: (text) => ui.status(text),
+  });
+  if (proof.state === 'proven') return { metadata, notes: [] };
+  const words = `${proof.reason ?? 'llama.cpp answers otherwise'} (runoff models tokenizer ${source} tells more)`;
+  return { metadata, notes: [`The tokenizer (${choice.preTokenizer}) is not proved: ${words}.`] };
+}
+
+async function ggmlLibrary(plan: ConversionPlan, ui: Ui): Promise<string | null> {
+  if (!needsGgml(plan) && !gainsFromGgml(plan)) return null;
+  const environments = createEnvironments({ cacheFolder: cacheFolder(), onProgress: (text) => ui.status(text) });
+  const found = await environments.inspect(GGML_ENVIRONMENT);
+  if (found.state === 'ready') return findGgmlLibrary(found.root);
+  if (!needsGgml(plan)) return null;
+  throw new AppError(
+    'environment-failed',
+    'Quantising uses ggml, which comes with the engine llama-cpp; it is not installed.',
+    {
+      hint: 'runoff engines install llama-cpp (60 MB); without it F32, F16, BF16 and Q8_0 can be written.',
+    },
+  );
+}
+
+async function checkOutput({ source, overwrite }: ConvertToGgufAsk, out: string): Promise<void> {
+  if (resolve(source) === out) {
+    throw new AppError('usage', `Input and output are the same file: ${out}.`, {
+      hint: 'Choose another output with --out.',
+    });
+  }
+  const isThere = await access(out).then(
+    () => true,
+    () => false,
+  );
+  if (isThere && !overwrite)
+    throw new AppError('usage', `${out} exists already.`, {
+      hint: 'Choose another output with --out, or add --overwrite.',
+    });
+  const folder = await stat(dirname(out)).catch(() => null);
+  if (folder?.isDirectory() !== true)
+    throw new AppError('usage', `There is no folder ${dirname(out)}.`, {
+      hint: 'Make it, or choose another output with --out.',
+    });
+}
+
+async function checkRoom(out: string, bytes: number): Promise<void> {
+  const free = await freeBytes(dirname(out));
+  if (free === null || free > bytes) return;
+  const [needed, left] = [bytes, free].map((value) => Math.ceil(value / 1e6));
+  throw new AppError('conversion-failed', `The result needs ${needed} MB, ${left} MB are free in ${dirname(out)}.`, {
+    hint: 'Free some disk space, or choose another place with --out.',
+  });
+}

@@ -1,0 +1,247 @@
+/** Streams tensors from their source files into the output: every lane reads, converts and writes a chunk of rows at a time. */
+import { closeSync, openSync, read, write } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { assert } from '../../core/assert.ts';
+import { AppError } from '../../core/errors.ts';
+import { alignedBuffer } from '../file-io.ts';
+import { tensorTypeById, type TensorType } from '../gguf/tensor-types.ts';
+import { addOne, hasNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
+import type { JobProgress, TensorJob } from './tensor-job.ts';
+
+/** A chunk is a unit of progress and memory: small beside the promise of 250 MB, large beside the cost of a call. */
+const CHUNK_BYTES = 1 << 20;
+/** Plain conversions: one lane computes while another reads and a third writes. */
+export const PLAIN_LANES = 3;
+/** A row or a head beyond this does not exist; it would break the promise of bounded memory. */
+const UNIT_BYTES_MAX = 64 << 20;
+
+export interface Rows {
+  readonly job: TensorJob;
+  readonly source: TensorType;
+  readonly target: TensorType;
+  readonly bytes: Uint8Array;
+  readonly firstRow: number;
+  readonly rowCount: number;
+}
+
+/** Writes the rows' bytes in the target type into `out`, which is large enough. */
+export type RowConverter = (rows: Rows, out: Uint8Array) => Promise<void> | void;
+
+export interface RunRequest {
+  readonly jobs: readonly TensorJob[];
+  readonly target: Pick<FileHandle, 'fd'>;
+  /** One per chunk that is worked on at the same time. */
+  readonly converters: readonly RowConverter[];
+  readonly onProgress: (progress: JobProgress) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @throws AppError `model-invalid` (infinite or NaN weights), `model-unsupported`, `conversion-failed` */
+export async function runJobs({ jobs, target, converters, onProgress, signal }: RunRequest): Promise<void> {
+  const totalBytes = jobs.reduce((sum, job) => sum + sourceBytes(job), 0);
+  const files = new SourceFiles();
+  const chunks = chunksOf(jobs);
+  let doneBytes = 0;
+  const work = async (convert: RowConverter): Promise<void> => {
+    const lane = new Lane(files, target, convert);
+    for (const chunk of chunks) {
+      signal?.throwIfAborted();
+      doneBytes += await lane.run(chunk);
+      onProgress({ doneBytes, totalBytes });
+    }
+  };
+  try {
+    // The iterator is shared: a lane that is done takes the next chunk. All have ended before the files are closed.
+    const results = await Promise.allSettled(converters.map(work));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  } finally {
+    files.close();
+  }
+}
+
+interface Chunk {
+  readonly job: TensorJob;
+  readonly firstRow: number;
+  readonly rowCount: number;
+}
+
+function* chunksOf(jobs: readonly TensorJob[]): Generator<Chunk, void, void> {
+  for (const job of jobs) {
+    const unitRows = job.headRows ?? 1;
+    const unitBytes = unitRows * rowBytes(typeOf(job.sourceType), job.columns);
+    if (unitBytes > UNIT_BYTES_MAX) {
+      throw new AppError(
+        'model-unsupported',
+        `Tensor ${job.name} has rows (or heads) of ${unitBytes} bytes; up to ${UNIT_BYTES_MAX} are handled.`,
+      );
+    }
+    const step = unitRows * Math.max(1, Math.floor(CHUNK_BYTES / unitBytes));
+    for (let firstRow = 0; firstRow < job.rows; firstRow += step) {
+      yield { job, firstRow, rowCount: Math.min(step, job.rows - firstRow) };
+    }
+  }
+}
+
+/** One chunk in work, with buffers that are used again. */
+class Lane {
+  readonly #files: SourceFiles;
+  readonly #target: Pick<FileHandle, 'fd'>;
+  readonly #convert: RowConverter;
+  #read = alignedBuffer(0);
+  #ordered = alignedBuffer(0);
+  #written = alignedBuffer(0);
+
+  constructor(files: SourceFiles, target: Pick<FileHandle, 'fd'>, convert: RowConverter) {
+    this.#files = files;
+    this.#target = target;
+    this.#convert = convert;
+  }
+
+  /** @returns bytes of the source that are done */
+  async run({ job, firstRow, rowCount }: Chunk): Promise<number> {
+    const source = typeOf(job.sourceType);
+    const target = typeOf(job.targetType);
+    const inBytes = rowBytes(source, job.columns);
+    const outBytes = rowBytes(target, job.columns);
+    const length = rowCount * inBytes;
+    this.#read = grown(this.#read, length);
+    await readAll(
+      this.#files.open(job.sourcePath),
+      this.#read.subarray(0, length),
+      job.sourceOffset + firstRow * inBytes,
+    );
+    const bytes = this.#prepare(job, { source, length, rowCount });
+    const written = rowCount * outBytes;
+    const position = job.targetOffset + firstRow * outBytes;
+    const count = rowCount * job.columns;
+    if (source === target) {
+      if (job.addsOne) addOne(source, bytes, count);
+      await writeAll(this.#target, bytes, position);
+      return length;
+    }
+    this.#written = grown(this.#written, written);
+    const out = this.#written.subarray(0, written);
+    await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
+    if (job.addsOne) addOne(source, out, count);
+    if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
+    await writeAll(this.#target, out, position);
+    return length;
+  }
+
+  #prepare(
+    job: TensorJob,
+    { source, length, rowCount }: { source: TensorType; length: number; rowCount: number },
+  ): Uint8Array {
+    const count = rowCount * job.columns;
+    if (hasNonFinite(source, this.#read, count)) {
+      throw new AppError(
+        'model-invalid',
+        `Tensor ${job.name} holds an infinite value or NaN: the model is damaged, and no engine computes with it.`,
+        { hint: 'Download the model again.', context: { tensor: job.name } },
+      );
+    }
+    if (job.headRows === null) return this.#read.subarray(0, length);
+    this.#ordered = grown(this.#ordered, length);
+    interleaveHeads(this.#read, this.#ordered, { rows: rowCount, rowBytes: length / rowCount, headRows: job.headRows });
+    return this.#ordered.subarray(0, length);
+  }
+}
+
+const readAt = promisify(read);
+const writeAt = promisify(write);
+
+/*
+ * On Node's thread pool, unlike elsewhere: copying a megabyte to or from the page cache takes longer than the trip, and the
+ * copies of several lanes go on at the same time.
+ */
+
+async function readAll(file: { readonly fd: number }, into: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < into.byteLength;) {
+    const { bytesRead } = await readAt(file.fd, into, done, into.byteLength - done, position + done);
+    if (bytesRead === 0) {
+      throw new AppError(
+        'model-invalid',
+        `A model file became shorter while it was read: nothing at byte ${position + done}.`,
+        {
+          hint: 'Let no other program change the model, then try again.',
+        },
+      );
+    }
+    done += bytesRead;
+  }
+}
+
+async function writeAll(file: { readonly fd: number }, from: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < from.byteLength;) {
+    const { bytesWritten } = await writeAt(file.fd, from, done, from.byteLength - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Row h*H + 2j + i of the result is row h*H + i*H/2 + j of the source (H rows a head, i in {0, 1}): ggml's order. */
+export function interleaveHeads(
+  source: Uint8Array,
+  target: Uint8Array,
+  { rows, rowBytes: bytes, headRows }: { rows: number; rowBytes: number; headRows: number },
+): void {
+  const half = headRows / 2;
+  for (let row = 0; row < rows; row++) {
+    const inHead = row % headRows;
+    const from = row - inHead + (inHead % 2) * half + (inHead >>> 1);
+    target.set(source.subarray(from * bytes, (from + 1) * bytes), row * bytes);
+  }
+}
+
+/** One lane in JavaScript. */
+export function plainConverter(): RowConverter {
+  const kernels = new Map<string, Kernel>();
+  return ({ job, source, target, bytes, rowCount }, out) => {
+    const key = `${source.name} ${target.name}`;
+    let kernel = kernels.get(key);
+    if (kernel === undefined) {
+      const found = kernelFor(source, target);
+      assert(found !== null, `a kernel from ${source.name} to ${target.name} exists`);
+      kernel = found;
+      kernels.set(key, kernel);
+    }
+    kernel(bytes, out, rowCount * job.columns);
+  };
+}
+
+/** Source files, opened when they are first needed. */
+class SourceFiles {
+  readonly #descriptors = new Map<string, number>();
+
+  open(path: string): { readonly fd: number } {
+    let fd = this.#descriptors.get(path);
+    if (fd === undefined) {
+      fd = openSync(path, 'r');
+      this.#descriptors.set(path, fd);
+    }
+    return { fd };
+  }
+
+  close(): void {
+    for (const fd of this.#descriptors.values()) closeSync(fd);
+  }
+}
+
+function sourceBytes({ sourceType, rows, columns }: TensorJob): number {
+  return rows * rowBytes(typeOf(sourceType), columns);
+}
+
+export function rowBytes({ blockValues, blockBytes }: TensorType, columns: number): number {
+  return (columns / blockValues) * blockBytes;
+}
+
+function typeOf(id: number): TensorType {
+  const type = tensorTypeById(id);
+  assert(type !== undefined, `ggml type ${id} was known when the plan was made`);
+  return type;
+}
+
+function grown(buffer: Uint8Array<ArrayBuffer>, bytes: number): Uint8Array<ArrayBuffer> {
+  return buffer.byteLength >= bytes ? buffer : alignedBuffer(bytes);
+}

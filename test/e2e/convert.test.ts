@@ -1,0 +1,128 @@
+import { readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { readGgufHeader } from '../../src/models/gguf/read-header.ts';
+import { writeGguf } from '../../src/models/gguf/write.ts';
+import { tensorTypeNamed } from '../../src/models/gguf/tensor-types.ts';
+import { TINY_MODELS, writeTinyModel, type TinyModel } from '../models/convert/tiny-models.ts';
+import { useWorkspace } from './cli.ts';
+
+const workspace = useWorkspace();
+
+/** Byte-level BPE with the rules of GPT-2: the smallest tokenizer that llama.cpp knows. */
+function tokenizerJson(tokens: number): unknown {
+  const vocab = Object.fromEntries(
+    Array.from({ length: tokens }, (_, i) => [i < 94 ? String.fromCharCode(33 + i) : `w${i}`, i]),
+  );
+  return {
+    version: '1.0',
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+    decoder: { type: 'ByteLevel' },
+    model: { type: 'BPE', vocab, merges: [] },
+  };
+}
+
+async function sourceFolder(): Promise<string> {
+  const folder = join(workspace().folder, 'tiny-llama');
+  const model = TINY_MODELS['llama-2'] as TinyModel;
+  await writeTinyModel(folder, {
+    ...model,
+    files: {
+      'tokenizer.json': tokenizerJson(320),
+      'tokenizer_config.json': { tokenizer_class: 'PreTrainedTokenizerFast' },
+    },
+  });
+  return folder;
+}
+
+test('a Hugging Face folder becomes a GGUF with its tokenizer, and a GGUF another one', async () => {
+  const w = workspace();
+  const folder = await sourceFolder();
+  const out = join(w.folder, 'out.gguf');
+  const first = await w.runoff([
+    'models',
+    'convert',
+    folder,
+    '--to',
+    'gguf',
+    '--quant',
+    'bf16',
+    '--pre-tokenizer',
+    'gpt-2',
+    '--out',
+    out,
+  ]);
+  expect(first).toMatchObject({ code: 0 });
+  expect(first.stdout).toMatch(/out\.gguf: \d+\.\d MB, 16\.\d\d bits per weight, \d+\.\d s\n$/);
+  const header = await readGgufHeader(out);
+  expect(header.metadata.get('tokenizer.ggml.pre')).toEqual({ type: 'string', value: 'gpt-2' });
+  expect(header.arrayLengths.get('tokenizer.ggml.tokens')).toBe(320);
+  const second = await w.runoff([
+    'models',
+    'convert',
+    out,
+    '--to',
+    'gguf',
+    '--quant',
+    'f32',
+    '--out',
+    join(w.folder, 'wide.gguf'),
+  ]);
+  expect(second).toMatchObject({ code: 0 });
+  expect((await readGgufHeader(join(w.folder, 'wide.gguf'))).tensors).toHaveLength(header.tensors.length);
+});
+
+async function errorOf(args: readonly string[]): Promise<string> {
+  const w = workspace();
+  const { code, stdout, stderr } = await w.runoff(['models', 'convert', ...args]);
+  expect(stdout).toBe('');
+  return `exit ${code}\n${w.normalise(stderr.slice(stderr.lastIndexOf('\nrunoff: ')))}`;
+}
+
+test('an architecture that cannot be converted is named', async () => {
+  const w = workspace();
+  const folder = await sourceFolder();
+  await writeFile(join(folder, 'config.json'), '{"architectures":["MambaForCausalLM"]}');
+  const message = await errorOf([folder, '--to', 'gguf', '--quant', 'f16', '--pre-tokenizer', 'gpt-2']);
+  expect(message).toMatch(
+    /^exit 1\nrunoff: WORK\/tiny-llama\/config\.json: the architecture MambaForCausalLM cannot be converted/,
+  );
+  expect((await readdir(w.folder)).filter((name) => name.includes('.gguf'))).toEqual([]);
+});
+
+test('an unknown type, an output that exists, input as output', async () => {
+  const w = workspace();
+  const file = join(w.folder, 'there.gguf');
+  await writeGguf(file, {
+    metadata: new Map(),
+    tensors: [{ name: 'a.weight', type: tensorTypeNamed('F32'), dimensions: [1], bytes: new Uint8Array(4) }],
+  });
+  const to = ['--to', 'gguf', '--quant'];
+  expect(await errorOf([file, '--to', 'gguf'])).toMatchInlineSnapshot(`
+    "exit 2
+    runoff: A GGUF needs a type: --quant.
+      These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K."
+  `);
+  expect(await errorOf([file, ...to, 'q9'])).toMatchInlineSnapshot(`
+    "exit 2
+    runoff: There is no GGUF type q9.
+      These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K."
+  `);
+  expect(await errorOf([w.folder, ...to, 'f16', '--out', file])).toMatchInlineSnapshot(`
+    "exit 2
+    runoff: WORK/there.gguf exists already.
+      Choose another output with --out, or add --overwrite."
+  `);
+  expect(await errorOf([file, ...to, 'f16', '--out', file])).toMatchInlineSnapshot(`
+    "exit 2
+    runoff: Input and output are the same file: WORK/there.gguf.
+      Choose another output with --out."
+  `);
+  expect(await errorOf([join(w.folder, 'nothing'), ...to, 'f16'])).toMatchInlineSnapshot(`
+    "exit 1
+    runoff: There is no model at WORK/nothing.
+      Check the path."
+  `);
+});
