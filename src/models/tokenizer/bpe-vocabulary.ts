@@ -1,0 +1,135 @@
+/** Tokens, types and merges of a byte-level BPE as GGUF's `gpt2` tokenizer holds them. */
+import { AppError } from '../../core/errors.ts';
+import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
+import { addedVocabulary } from './added-vocabulary.ts';
+import { isRecord, recordsIn, textIn, type JsonRecord } from './json-values.ts';
+import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
+
+export interface BpeVocabulary {
+  readonly tokens: readonly string[];
+  readonly types: readonly number[];
+  /** `left right`, spaces inside a part as Ġ. */
+  readonly merges: readonly string[];
+}
+
+/** `vocabularySize`: rows of the embedding; ids that the tokenizer does not know become [PADn]. */
+export function bpeVocabulary(
+  files: TokenizerFiles,
+  { tokenizer, vocabularySize }: { tokenizer: TokenizerJsonFile; vocabularySize: number | null },
+): BpeVocabulary {
+  const added = addedVocabulary(files, tokenizer);
+  const byId = new Map<number, string>();
+  for (const [token, id] of tokenizer.vocabulary) byId.set(id, token);
+  for (const { id, content } of added.values()) byId.set(id, content);
+  const size = vocabularySize ?? new Set([...tokenizer.vocabulary.keys(), ...added.keys()]).size;
+  assertFits(byId, { size, folder: files.folder });
+  const tokens: string[] = [];
+  const types: number[] = [];
+  const decode = tokenDecoder(tokenizer.decoder);
+  for (let id = 0; id < size; id++) {
+    const text = byId.get(id);
+    const entry = text === undefined ? undefined : added.get(text);
+    if (text === undefined) {
+      tokens.push(`[PAD${id}]`);
+      types.push(TOKEN_TYPE.unused);
+    } else if (entry === undefined) {
+      tokens.push(text);
+      types.push(TOKEN_TYPE.normal);
+    } else {
+      // llama.cpp compares added tokens with the text as it was typed: what the file spells otherwise is decoded first.
+      const shown = entry.normalized ? text : decode(text);
+      const control = entry.special || looksSpecial(shown);
+      tokens.push(control ? shown : shown.replaceAll('▁', ' '));
+      types.push(control ? TOKEN_TYPE.control : TOKEN_TYPE.userDefined);
+    }
+  }
+  return { tokens, types, merges: tokenizer.merges.map(([left, right]) => `${visible(left)} ${visible(right)}`) };
+}
+
+/** The separator of a merge is a space, so one inside a part is written as byte-level BPE writes it. */
+function visible(part: string): string {
+  return part.replaceAll(' ', 'Ġ');
+}
+
+function assertFits(byId: ReadonlyMap<number, string>, { size, folder }: { size: number; folder: string }): void {
+  for (const [id, token] of byId) {
+    if (id < size) continue;
+    throw new AppError(
+      'model-invalid',
+      `${folder}: the token ${JSON.stringify(token.slice(0, 80))} has id ${id}, but the model has only ${size} rows (vocab_size in config.json).`,
+      {
+        hint: 'The tokenizer and the model do not belong together: download both again from one place.',
+        context: { id, size },
+      },
+    );
+  }
+}
+
+/** Tokens that control the model although the file does not mark them as special (the reference's list). */
+export function looksSpecial(token: string): boolean {
+  return (
+    ['<pad>', '<mask>', '<2mass>', '[@BOS@]'].includes(token) ||
+    (token.startsWith('<|') && token.endsWith('|>')) ||
+    (token.startsWith('<｜') && token.endsWith('｜>')) ||
+    (token.startsWith('<unused') && token.endsWith('>'))
+  );
+}
+
+/** What the decoder makes of one token that stands alone. */
+function tokenDecoder(decoder: JsonRecord | null): (token: string) => string {
+  const steps = decoder?.['type'] === 'Sequence' ? recordsIn(decoder, 'decoders') : decoder === null ? [] : [decoder];
+  return (token) => steps.reduce((text, step) => decodeStep(text, step), token);
+}
+
+function decodeStep(text: string, step: JsonRecord): string {
+  switch (step['type']) {
+    case 'ByteLevel':
+      return decodeByteLevel(text);
+    case 'Replace': {
+      const pattern = isRecord(step['pattern']) ? textIn(step['pattern'], 'String') : null;
+      const content = textIn(step, 'content');
+      return pattern === null || pattern === '' || content === null ? text : text.replaceAll(pattern, content);
+    }
+    case 'ByteFallback': {
+      const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(text)?.[1];
+      return byte === undefined ? text : Buffer.from(byte, 'hex').toString('utf8');
+    }
+    case 'Strip':
+      return stripped(text, step);
+    default:
+      return text;
+  }
+}
+
+function stripped(text: string, step: JsonRecord): string {
+  const content = textIn(step, 'content') ?? ' ';
+  const count = (key: string): number => (typeof step[key] === 'number' ? step[key] : 0);
+  let out = text;
+  for (let i = 0; i < count('start') && out.startsWith(content); i++) out = out.slice(content.length);
+  for (let i = 0; i < count('stop') && out.endsWith(content); i++) out = out.slice(0, -content.length);
+  return out;
+}
+
+/** A text with a character outside of the table stands for itself; one within is bytes, whether they are UTF-8 or not. */
+function decodeByteLevel(text: string): string {
+  const bytes: number[] = [];
+  for (const character of text) {
+    const byte = BYTE_OF.get(character);
+    if (byte === undefined) return text;
+    bytes.push(byte);
+  }
+  return Buffer.from(bytes).toString('utf8');
+}
+
+/** GPT-2's table: bytes that print stand for themselves, the others follow from U+0100 on. */
+const BYTE_OF: ReadonlyMap<string, number> = byteTable();
+
+function byteTable(): Map<string, number> {
+  const table = new Map<string, number>();
+  let next = 0x100;
+  for (let byte = 0; byte < 256; byte++) {
+    const prints = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
+    table.set(String.fromCodePoint(prints ? byte : next++), byte);
+  }
+  return table;
+}
