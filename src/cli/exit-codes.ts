@@ -10,7 +10,7 @@ export const EXIT = {
   voided: 3,
   /** `runoff compare --fail-if-slower`: an engine is slower by more than the limit, shown by its whole interval. */
   slower: 4,
-  /** `runoff doctor` predicts, or `runoff selftest` found, a problem: a run would fail or mislead. */
+  /** `runoff doctor` predicts, or `runoff selftest` or `runoff models tokenizer` found, a problem: a run would fail or mislead. */
   trouble: 5,
   /** A bug in runoff. */
   internal: 70,

@@ -170,7 +170,7 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('fetch models, look into them, and make llamafiles');
+  const models = program.command('models').description('fetch models, look into them, check tokenizers, and make llamafiles');
   models
     .command('pull')
     .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
@@ -206,6 +206,19 @@ function addModels(program: Command): void {
     .option('--replace', 'leave out the models and arguments that the program has already')
     .action(async (words: string[], options: Record<string, unknown>) =>
       (await import('./commands/models.ts')).packCommand(words, options),
+    );
+  models
+    .command('tokenizer')
+    .description(
+      "does llama.cpp tokenise as the original does? Derives the pre-tokenizer from tokenizer.json's rules and proves it on thousands of texts and the whole vocabulary",
+    )
+    .argument('<path>', "folder with Hugging Face's tokenizer files, or a .gguf file")
+    .option('--against <folder>', 'with a .gguf file: compare with the tokenizer of its original')
+    .option('--pre-tokenizer <name>', 'prove this name of llama.cpp instead of looking for one')
+    .option('--strict', 'fail unless it is proved')
+    .option('--json', 'as JSON')
+    .action(async (path: string, options: Record<string, unknown>) =>
+      (await import('./commands/models.ts')).tokenizerCommand(path, options),
     );
 }
 

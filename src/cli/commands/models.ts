@@ -2,7 +2,10 @@ import { z } from 'zod';
 import { inspectModel, packModels } from '../../app/models.ts';
 import { describeInspection } from '../../app/models-text.ts';
 import { describeModelList, describePulled, listModels, pullModel } from '../../app/pull-model.ts';
+import { checkTokenizer } from '../../app/tokenizer.ts';
+import { describeTokenizer } from '../../app/tokenizer-text.ts';
 import { AppError } from '../../core/errors.ts';
+import { EXIT } from '../exit-codes.ts';
 import { terminalUi } from '../progress.ts';
 import { interruptible } from '../signals.ts';
 
@@ -15,6 +18,12 @@ const packOptions = z.object({
 });
 
 const jsonOption = z.object({ json: z.boolean().optional() });
+const tokenizerOptions = z.object({
+  against: z.string().optional(),
+  preTokenizer: z.string().max(100).optional(),
+  strict: z.boolean().optional(),
+  json: z.boolean().optional(),
+});
 
 /** Columns where nobody sees a terminal. */
 const WIDTH = 100;
@@ -48,6 +57,33 @@ export async function packCommand(words: readonly string[], raw: Record<string, 
     process.stdout.write(`${packed.path}: ${(packed.fileBytes / 1e6).toFixed(1)} MB\n`);
     for (const { what, remedy } of packed.warnings) ui.line(`Note: ${what} ${remedy}`);
     ui.line(`Look into it: runoff models inspect ${packed.path}`);
+  } catch (error) {
+    if (signal.aborted) throw new AppError('interrupted', 'stopped; nothing was written', { cause: error });
+    throw error;
+  } finally {
+    ui.done();
+    release();
+  }
+}
+
+export async function tokenizerCommand(path: string, raw: Record<string, unknown>): Promise<void> {
+  const { against, preTokenizer, strict, json } = tokenizerOptions.parse(raw);
+  const ui = terminalUi(process.stderr);
+  const { signal, release } = interruptible(ui);
+  try {
+    const report = await checkTokenizer({
+      path,
+      against: against ?? null,
+      preTokenizer: preTokenizer ?? null,
+      strict: strict === true,
+      signal,
+      ui,
+    });
+    ui.done();
+    const text =
+      json === true ? JSON.stringify(report, null, 2) : describeTokenizer(report, process.stdout.columns ?? WIDTH);
+    process.stdout.write(`${text}\n`);
+    if (report.proof.state === 'differs') process.exitCode = EXIT.trouble;
   } catch (error) {
     if (signal.aborted) throw new AppError('interrupted', 'stopped; nothing was written', { cause: error });
     throw error;

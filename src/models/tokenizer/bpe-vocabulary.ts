@@ -2,6 +2,7 @@
 import { AppError } from '../../core/errors.ts';
 import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
 import { addedVocabulary } from './added-vocabulary.ts';
+import { byteLevelBytes } from './byte-level.ts';
 import { isRecord, recordsIn, textIn, type JsonRecord } from './json-values.ts';
 import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
 
@@ -84,7 +85,7 @@ function tokenDecoder(decoder: JsonRecord | null): (token: string) => string {
 function decodeStep(text: string, step: JsonRecord): string {
   switch (step['type']) {
     case 'ByteLevel':
-      return decodeByteLevel(text);
+      return byteLevelBytes(text)?.toString('utf8') ?? text;
     case 'Replace': {
       const pattern = isRecord(step['pattern']) ? textIn(step['pattern'], 'String') : null;
       const content = textIn(step, 'content');
@@ -108,28 +109,4 @@ function stripped(text: string, step: JsonRecord): string {
   for (let i = 0; i < count('start') && out.startsWith(content); i++) out = out.slice(content.length);
   for (let i = 0; i < count('stop') && out.endsWith(content); i++) out = out.slice(0, -content.length);
   return out;
-}
-
-/** A text with a character outside of the table stands for itself; one within is bytes, whether they are UTF-8 or not. */
-function decodeByteLevel(text: string): string {
-  const bytes: number[] = [];
-  for (const character of text) {
-    const byte = BYTE_OF.get(character);
-    if (byte === undefined) return text;
-    bytes.push(byte);
-  }
-  return Buffer.from(bytes).toString('utf8');
-}
-
-/** GPT-2's table: bytes that print stand for themselves, the others follow from U+0100 on. */
-const BYTE_OF: ReadonlyMap<string, number> = byteTable();
-
-function byteTable(): Map<string, number> {
-  const table = new Map<string, number>();
-  let next = 0x100;
-  for (let byte = 0; byte < 256; byte++) {
-    const prints = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-    table.set(String.fromCodePoint(prints ? byte : next++), byte);
-  }
-  return table;
 }

@@ -121,7 +121,7 @@ const SPELLED_CONTROL: Readonly<Record<string, string>> = {
 };
 
 /**
- * One spelling for regexes that mean the same: `(?i:'s)` and `(?:'[sS])`, characters and their escapes, possessive and
+ * One spelling, which JavaScript can run, for regexes that mean the same: `(?i:'s)` and `(?:'[sS])`, characters and their escapes, possessive and
  * greedy quantifiers (no alternative here can gain from giving back), a last `|\s+`, which only names what is left over.
  */
 export function canonicalPattern(pattern: string): string {
@@ -140,7 +140,7 @@ export function canonicalPattern(pattern: string): string {
     )
     .replaceAll(/(?<!\\)([?+*]|\{\d+,?\d*\})\+/g, '$1')
     .replaceAll('{1}', '')
-    .replaceAll(/\\([/"'`~<>=!%&,:;@#_-])/g, '$1')
+    .replaceAll(/\\([/"'`~<>=!%&,:;@#_])/g, '$1')
     .replaceAll(/\[(\\p\{[A-Za-z]+\})\]/g, '$1')
     .replaceAll('(?:', '(')
     .replace(/(\\s\+\(\?!\\S\))\|\\s\+$/, '$1');

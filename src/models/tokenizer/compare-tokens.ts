@@ -1,0 +1,229 @@
+/** The same texts through Hugging Face's tokenizer and llama.cpp's: where do the ids differ, and is there a known reason? */
+import { byteLevelText } from './byte-level.ts';
+import { recordsIn, type JsonRecord } from './json-values.ts';
+import { stressCorpus, type StressText } from './stress-corpus.ts';
+import type { TokenizerJsonFile } from './tokenizer-files.ts';
+import type { WorkerText } from './run-worker.ts';
+
+/** Enough to see whether added tokens are cut out of the text; a Llama 3 file has 256 alike. */
+const ADDED_SHOWN_MAX = 40;
+/** Differences that are told in full. */
+const EXAMPLES_MAX = 10;
+
+export interface Difference {
+  readonly kind: string;
+  readonly text: string;
+  readonly huggingFace: readonly string[];
+  readonly llamaCpp: readonly string[];
+}
+
+export interface Comparison {
+  readonly name: string;
+  /** Of the stress corpus, and of the vocabulary's own entries. */
+  readonly textCount: number;
+  readonly entryCount: number;
+  readonly differenceCount: number;
+  /** Among the stress texts alone: their share is the error rate. */
+  readonly textDifferenceCount: number;
+  /**
+   * Texts that the file normalises first, e.g. to NFC, and llama.cpp does not: the ids of the normalised text agree.
+   * A limit of the format, not of the pre-tokenizer.
+   */
+  readonly normalizationCount: number;
+  readonly byKind: Readonly<Record<string, number>>;
+  readonly examples: readonly Difference[];
+}
+
+/** What Hugging Face's tokenizer makes of the texts. */
+export interface Reference {
+  readonly tokenizer: TokenizerJsonFile;
+  readonly texts: readonly StressText[];
+  readonly ids: readonly Int32Array[];
+  /** By id, as the GGUF holds them: for messages. */
+  readonly tokens: readonly string[];
+}
+
+type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD';
+
+/**
+ * The texts to compare: the stress corpus, texts with added tokens, and every decoded entry of the vocabulary. Where the
+ * file asks for a Unicode form, the normalised twin of each text too, so that a difference can be explained.
+ */
+export function proofTexts(tokenizer: TokenizerJsonFile): StressText[] {
+  const texts = [...stressCorpus(), ...addedTexts(tokenizer), ...entryTexts(tokenizer)];
+  const form = unicodeForm(tokenizer.normalizer);
+  if (form === null) return texts;
+  const twins = texts
+    .map(({ text, kind }) => ({ twin: text.normalize(form), text, kind }))
+    .filter(({ twin, text }) => twin !== text);
+  return [...texts, ...twins.map(({ twin, kind }) => ({ kind: kind === ADDED ? TWIN_WITH_ADDED : TWIN, text: twin }))];
+}
+
+const ADDED = 'added tokens';
+const ENTRY = 'vocabulary';
+const TWIN = 'twin';
+const TWIN_WITH_ADDED = 'twin with added tokens';
+
+export function workerText({ text, kind }: StressText): WorkerText {
+  return { text, special: kind === ADDED || kind === TWIN_WITH_ADDED };
+}
+
+/** Tokens that are cut out as they stand. What trims or demands spaces around it (lstrip, single_word) differs by design. */
+function addedTexts({ raw }: TokenizerJsonFile): StressText[] {
+  const plain = recordsIn(raw, 'added_tokens').filter(
+    ({ lstrip, rstrip, single_word: singleWord }) => lstrip !== true && rstrip !== true && singleWord !== true,
+  );
+  const step = Math.max(1, Math.ceil(plain.length / ADDED_SHOWN_MAX));
+  return plain.flatMap(({ content }, i) =>
+    typeof content !== 'string' || i % step !== 0
+      ? []
+      : [content, `a${content}b`, `${content} c`, `1 ${content}${content}`].map((text) => ({
+          kind: ADDED,
+          text,
+        })),
+  );
+}
+
+/**
+ * Every entry as text: only that shows a wrong ignore_merges, since running text seldom holds the words in question.
+ * Plain words go several at once, a line each: llama.cpp compiles its regexes anew for every text, which for DeepSeek's took
+ * two minutes instead of ten seconds. A group that differs is taken apart afterwards.
+ */
+function entryTexts({
+  vocabulary,
+  addedTokens,
+  byteFallback,
+  preTokenizer,
+  decoder,
+  normalizer,
+}: TokenizerJsonFile): StressText[] {
+  const added = new Set(addedTokens.map(({ content }) => content));
+  const parts = [preTokenizer, decoder];
+  const isByteLevel = parts.some((part) => part !== null && JSON.stringify(part).includes('"ByteLevel"'));
+  const form = unicodeForm(normalizer);
+  const alone: string[] = [];
+  const words: string[] = [];
+  for (const token of vocabulary.keys()) {
+    if (added.has(token) || (byteFallback && /^<0x[0-9A-F]{2}>$/i.test(token))) continue;
+    const text = isByteLevel ? byteLevelText(token) : token.replaceAll('▁', ' ');
+    if (text === null || text === '' || /\p{Cn}/u.test(text)) continue;
+    const isWord = isByteLevel && PLAIN_WORD.test(text) && (form === null || text.normalize(form) === text);
+    (isWord ? words : alone).push(text);
+  }
+  const groups = Array.from({ length: Math.ceil(words.length / GROUP_ENTRIES) }, (_, i) =>
+    words.slice(i * GROUP_ENTRIES, (i + 1) * GROUP_ENTRIES),
+  );
+  return [...alone.map(entryText), ...groups.map((entries) => ({ kind: ENTRY, text: entries.join('\n'), entries }))];
+}
+
+/** What a line break beside it does not change. */
+const PLAIN_WORD = /^ ?[\p{L}\p{M}\p{N}]+$/u;
+const GROUP_ENTRIES = 32;
+
+function entryText(text: string): StressText {
+  return { kind: ENTRY, text };
+}
+
+/** The entries of groups that differ, to be compared one by one. */
+export function suspectEntries({ texts, ids }: Reference, answer: readonly Int32Array[]): StressText[] {
+  return texts.flatMap(({ entries }, i) =>
+    entries === undefined || sameIds(ids[i] ?? NONE, answer[i] ?? NONE) ? [] : entries.map(entryText),
+  );
+}
+
+/** Puts the single entries in place of their groups; a group stays where none of its entries differs alone. */
+export function withSingleEntries(
+  reference: Reference,
+  answer: readonly Int32Array[],
+  single: {
+    readonly texts: readonly StressText[];
+    readonly ids: readonly Int32Array[];
+    readonly answer: readonly Int32Array[];
+  },
+): { reference: Reference; answer: Int32Array[] } {
+  const differs = new Set(
+    single.texts.flatMap(({ text }, i) => (sameIds(single.ids[i] ?? NONE, single.answer[i] ?? NONE) ? [] : [text])),
+  );
+  const isReplaced = ({ entries }: StressText, i: number): boolean =>
+    entries !== undefined &&
+    !sameIds(reference.ids[i] ?? NONE, answer[i] ?? NONE) &&
+    entries.some((text) => differs.has(text));
+  const kept = reference.texts.flatMap((text, i) => (isReplaced(text, i) ? [] : [i]));
+  const replaced = new Set(reference.texts.flatMap((text, i) => (isReplaced(text, i) ? (text.entries ?? []) : [])));
+  const added = single.texts.flatMap(({ text }, i) => (replaced.has(text) ? [i] : []));
+  const both = <T>(a: readonly T[], b: readonly T[]): T[] => [
+    ...kept.map((i) => a[i] as T),
+    ...added.map((i) => b[i] as T),
+  ];
+  return {
+    reference: { ...reference, texts: both(reference.texts, single.texts), ids: both(reference.ids, single.ids) },
+    answer: both(answer, single.answer),
+  };
+}
+
+/** Null also where more than a Unicode form is asked for: then no twin explains a difference. */
+function unicodeForm(normalizer: JsonRecord | null): UnicodeForm | null {
+  if (normalizer === null) return null;
+  const steps = normalizer['type'] === 'Sequence' ? recordsIn(normalizer, 'normalizers') : [normalizer];
+  const [step] = steps;
+  const forms: readonly UnicodeForm[] = ['NFC', 'NFD', 'NFKC', 'NFKD'];
+  return steps.length === 1 ? (forms.find((form) => form === step?.['type']) ?? null) : null;
+}
+
+const NONE = new Int32Array(0);
+
+/** @param answer llama.cpp's ids of the same texts, under the pre-tokenizer `name` */
+export function compareTokens(reference: Reference, name: string, answer: readonly Int32Array[]): Comparison {
+  const { texts, ids, tokens } = reference;
+  const unequal = texts.flatMap((_, i) => (sameIds(ids[i] ?? NONE, answer[i] ?? NONE) ? [] : [i]));
+  const isExplained = explainer(reference, new Set(unequal));
+  const different = unequal.filter((i) => !isTwin(texts[i]?.kind ?? TWIN));
+  const open = different.filter((i) => !isExplained(texts[i]?.text ?? ''));
+  const words = (list: Int32Array | undefined): string[] => Array.from(list ?? NONE, (id) => tokens[id] ?? `<${id}>`);
+  const count = (kinds: (kind: string) => boolean): number =>
+    texts.reduce((sum, { kind, entries }) => sum + (kinds(kind) ? (entries?.length ?? 1) : 0), 0);
+  const byKind: Record<string, number> = {};
+  for (const i of open) byKind[texts[i]?.kind ?? ''] = (byKind[texts[i]?.kind ?? ''] ?? 0) + 1;
+  return {
+    name,
+    textCount: count((kind) => kind !== ENTRY && !isTwin(kind)),
+    entryCount: count((kind) => kind === ENTRY),
+    differenceCount: open.length,
+    textDifferenceCount: open.length - (byKind[ENTRY] ?? 0),
+    normalizationCount: different.length - open.length,
+    byKind,
+    examples: open.slice(0, EXAMPLES_MAX).map((i) => ({
+      kind: texts[i]?.kind ?? '',
+      text: texts[i]?.text ?? '',
+      huggingFace: words(ids[i]),
+      llamaCpp: words(answer[i]),
+    })),
+  };
+}
+
+/** A text is explained where its normalised twin has the same ids in both. */
+function explainer({ tokenizer, texts }: Reference, unequal: ReadonlySet<number>): (text: string) => boolean {
+  const form = unicodeForm(tokenizer.normalizer);
+  if (form === null) return () => false;
+  const agreeing = new Set(texts.flatMap(({ kind, text }, i) => (isTwin(kind) && !unequal.has(i) ? [text] : [])));
+  return (text) => text.normalize(form) !== text && agreeing.has(text.normalize(form));
+}
+
+/** For a first look: the stress texts alone. */
+export function withoutEntries(reference: Reference): Reference {
+  const kept = reference.texts.flatMap(({ kind }, i) => (kind === ENTRY ? [] : [i]));
+  const pick = <T>(list: readonly T[]): T[] =>
+    kept.flatMap((i) => {
+      const item = list[i];
+      return item === undefined ? [] : [item];
+    });
+  return { ...reference, texts: pick(reference.texts), ids: pick(reference.ids) };
+}
+
+function isTwin(kind: string): boolean {
+  return kind === TWIN || kind === TWIN_WITH_ADDED;
+}
+
+function sameIds(a: Int32Array, b: Int32Array): boolean {
+  return a.length === b.length && a.every((id, i) => id === b[i]);
+}
