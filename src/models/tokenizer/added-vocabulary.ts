@@ -2,7 +2,7 @@
  * Added tokens as transformers assembles them: those of tokenizer.json, then those of tokenizer_config.json with their own
  * flags, then the special tokens that it names.
  */
-import { asRecord, booleanIn, isRecord, type JsonRecord } from './json-values.ts';
+import { asRecord, booleanIn, isRecord, textIn, type JsonRecord } from './json-values.ts';
 import { tokenText } from './special-vocabulary.ts';
 import type { AddedToken, TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
 
@@ -60,7 +60,7 @@ function specialTexts({ tokenizerConfig, specialTokensMap }: TokenizerFiles): Re
   const config = tokenizerConfig ?? {};
   // The map is read for old files only, which have no list of added tokens in tokenizer_config.json.
   const files = 'added_tokens_decoder' in config || specialTokensMap === null ? [config] : [specialTokensMap, config];
-  const className = String(config['tokenizer_class'] ?? '').replace(/Fast$/, '');
+  const className = (textIn(config, 'tokenizer_class') ?? '').replace(/Fast$/, '');
   const defaults = Object.hasOwn(CLASS_TOKENS, className) ? (CLASS_TOKENS[className] ?? {}) : {};
   const sources = [...files, defaults];
   const texts = new Set<string>();

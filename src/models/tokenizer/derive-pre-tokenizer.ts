@@ -147,7 +147,7 @@ export function canonicalPattern(pattern: string): string {
 function bothCases(text: string): string {
   return text.replaceAll(/\[([a-z]+)\]|[a-z]+/g, (letters, group?: string) =>
     group === undefined
-      ? [...letters].map((letter) => `[${letter}${letter.toUpperCase()}]`).join('')
-      : `[${[...group].map((letter) => letter + letter.toUpperCase()).join('')}]`,
+      ? Array.from(letters, (letter) => `[${letter}${letter.toUpperCase()}]`).join('')
+      : `[${Array.from(group, (letter) => letter + letter.toUpperCase()).join('')}]`,
   );
 }

@@ -95,11 +95,7 @@ describe('texts for a tokenizer', () => {
 
   it('have a twin where the file normalises', () => {
     const file = tokenizer({ normalizer: { type: 'NFC' } }, { eÌģ: 0 });
-    expect(
-      texts(file)
-        .filter(([, text]) => text === 'é' || text === 'e\u0301')
-        .at(-1),
-    ).toEqual(['twin', 'é']);
+    expect(texts(file)).toContainEqual(['twin', 'é']);
   });
 });
 

@@ -40,7 +40,8 @@ async function reference(name: string): Promise<Plain> {
 }
 
 function itemsOf(entries: Plain, key: string): readonly unknown[] {
-  return (entries.find(([name]) => name === key)?.[1] as readonly unknown[]).slice(1);
+  const found = entries.find(([name]) => name === key)?.[1];
+  return Array.isArray(found) ? found.slice(1) : [];
 }
 
 describe('bit for bit what the converter writes, in its order', () => {
@@ -166,7 +167,7 @@ it('old objects in place of texts name the same beginning-of-text token', async 
 describe('the JavaScript tokenizer gives the ids of the Rust one', () => {
   it.each(['llama3', 'qwen2', 'gpt2', 'smollm', 'deepseek', 'unknown', 'sentencepiece-json'])('%s', (name) => {
     const read = (file: string): unknown => JSON.parse(readFileSync(join(folderOf(name), file), 'utf8'));
-    const tokenizer = new Tokenizer(read('tokenizer.json') as object, {});
+    const tokenizer = new Tokenizer(read('tokenizer.json'), {});
     for (const { text, ids } of read('ids.json') as { text: string; ids: number[] }[]) {
       expect([text, tokenizer.encode(text, { add_special_tokens: false }).ids]).toEqual([text, ids]);
     }

@@ -11,7 +11,9 @@ import { failure, fixturePath, temporaryFolder } from '../fixture.ts';
 const folder = await temporaryFolder();
 let number = 0;
 
-async function read(files: Readonly<Record<string, string | Uint8Array>>): Promise<Awaited<ReturnType<typeof failure>>> {
+async function read(
+  files: Readonly<Record<string, string | Uint8Array>>,
+): Promise<Awaited<ReturnType<typeof failure>>> {
   const place = join(folder, String(++number));
   await mkdir(place);
   for (const [name, content] of Object.entries(files)) await writeFile(join(place, name), content);
