@@ -86,7 +86,7 @@ describe.skipIf(!isReady)('a finished .gguf', () => {
     await writeGguf(path, { metadata: new Map([head, ...metadata, ['tokenizer.ggml.scores', flat]]), tensors: [] });
     const { proof } = await checkGgufTokenizer(path, { against: folderOf('sentencepiece-json'), llamaCpp });
     expect(proof.state).toBe('differs');
-    expect(proof.comparisons[0]?.textDifferenceCount).toBeGreaterThan(100);
+    expect(proof.comparisons[0]?.textDifferenceCount).toBeGreaterThan(10);
   });
 
   test.skipIf(!existsSync(SMOLLM2))('SmolLM2, against the tokenizer that is rebuilt from it', async () => {

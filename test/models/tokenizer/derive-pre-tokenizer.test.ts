@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { canonicalPattern, derivedCandidates, splitRules } from '../../../src/models/tokenizer/derive-pre-tokenizer.ts';
+import { preTokenizer } from '../../../src/models/tokenizer/pre-tokenizers.ts';
 import { PRE_TOKENIZER_RULES } from '../../../src/models/tokenizer/llama-cpp-pre-tokenizers.ts';
 import { rankRules } from '../../../src/models/tokenizer/rank-pre-tokenizers.ts';
 import { NAME_BY_FINGERPRINT } from '../../../src/models/tokenizer/reference-fingerprints.ts';
@@ -136,6 +137,31 @@ describe('the table', () => {
     `);
   });
 });
+
+describe('the way back from a name', () => {
+  it('is llama.cpp’s rules for every name that regexes can say', () => {
+    expect(preTokenizer('deepseek-v3')).toMatchObject({
+      patterns: [String.raw`\p{N}{1,3}`, expect.anything(), expect.anything()],
+      ignoreMerges: false,
+    });
+    expect(preTokenizer('glm4')).toMatchObject({ ignoreMerges: true });
+    const all = PRE_TOKENIZER_RULES.flatMap(({ families }) => families.flatMap(({ names: list }) => list));
+    expect(all.filter((name) => preTokenizer(name).warning !== undefined)).toEqual(WITHOUT_RULES);
+  });
+});
+
+/** `default` may stand for anything; the others need code, or are no byte-level tokenizers. */
+const WITHOUT_RULES = [
+  'default',
+  'gemma4',
+  'granite-embed-multi-311m',
+  'mmbert',
+  'sarvam-moe',
+  'whitespace',
+  'superbpe',
+  'kimi-k2',
+  'afmoe',
+];
 
 describe('likeness', () => {
   const nearest = (steps: readonly object[]): string | undefined => {
