@@ -170,7 +170,9 @@ function addEngines(program: Command): void {
 }
 
 function addModels(program: Command): void {
-  const models = program.command('models').description('fetch models, look into them, check tokenizers, and make llamafiles');
+  const models = program
+    .command('models')
+    .description('fetch models, look into them, check tokenizers, and make llamafiles');
   models
     .command('pull')
     .description('fetch a model, or check one that is here; an interrupted download goes on where it stopped')
