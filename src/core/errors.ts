@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'not-enough-space'
   | 'publish-refused'
   | 'publish-failed'
+  | 'tokenizer-unknown'
   | 'conversion-failed'
   | 'environment-failed'
   | 'engine-unavailable'

@@ -4,6 +4,8 @@ import { describeInspection } from '../../app/models-text.ts';
 import { checkTokenizer } from '../../app/tokenizer.ts';
 import { describeTokenizer } from '../../app/tokenizer-text.ts';
 import { describeModelList, describePulled, listModels, pullModel } from '../../app/pull-model.ts';
+import { checkTokenizer } from '../../app/tokenizer.ts';
+import { describeTokenizer } from '../../app/tokenizer-text.ts';
 import { AppError } from '../../core/errors.ts';
 import { EXIT } from '../exit-codes.ts';
 import { terminalUi } from '../progress.ts';
@@ -24,6 +26,12 @@ const tokenizerOptions = z.object({
   json: z.boolean().optional(),
 });
 const jsonOption = z.object({ json: z.boolean().optional() });
+const tokenizerOptions = z.object({
+  against: z.string().optional(),
+  preTokenizer: z.string().max(100).optional(),
+  strict: z.boolean().optional(),
+  json: z.boolean().optional(),
+});
 
 /** Columns where nobody sees a terminal. */
 const WIDTH = 100;

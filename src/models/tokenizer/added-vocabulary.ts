@@ -2,7 +2,7 @@
  * Added tokens as transformers assembles them: those of tokenizer.json, then those of tokenizer_config.json with their own
  * flags, then the special tokens that it names.
  */
-import { asRecord, booleanIn, isRecord, type JsonRecord } from './json-values.ts';
+import { asRecord, booleanIn, isRecord, textIn, type JsonRecord } from './json-values.ts';
 import { tokenText } from './special-vocabulary.ts';
 import type { AddedToken, TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
 
@@ -25,7 +25,8 @@ export function addedVocabulary(files: TokenizerFiles, tokenizer: TokenizerJsonF
     const id = added.get(content)?.id ?? tokenizer.vocabulary.get(content) ?? nextId++;
     added.set(content, { id, content, ...flags });
   };
-  for (const { content, special, normalized } of declaredTokens(config)) {
+  // Without a list in tokenizer_config.json, transformers takes the tokens of tokenizer.json for it.
+  for (const { content, special, normalized } of declaredTokens(config) ?? tokenizer.addedTokens) {
     add(content, { special: special || specials.has(content), normalized });
   }
   // A special token that is named only by its text is compared with the text as it was typed.
@@ -40,10 +41,10 @@ function* maxima(tokenizer: TokenizerJsonFile, added: ReadonlyMap<string, AddedT
   for (const { id } of added.values()) yield id;
 }
 
-/** Ascending by id, as transformers adds them. */
-function declaredTokens(config: JsonRecord): Pick<AddedToken, 'content' | 'special' | 'normalized'>[] {
+/** Ascending by id, as transformers adds them; null where there is no list. */
+function declaredTokens(config: JsonRecord): Pick<AddedToken, 'content' | 'special' | 'normalized'>[] | null {
   const declared = config['added_tokens_decoder'];
-  if (!isRecord(declared)) return [];
+  if (!isRecord(declared)) return null;
   return Object.keys(declared)
     .toSorted((a, b) => Number(a) - Number(b))
     .flatMap((id) => {
@@ -59,7 +60,7 @@ function specialTexts({ tokenizerConfig, specialTokensMap }: TokenizerFiles): Re
   const config = tokenizerConfig ?? {};
   // The map is read for old files only, which have no list of added tokens in tokenizer_config.json.
   const files = 'added_tokens_decoder' in config || specialTokensMap === null ? [config] : [specialTokensMap, config];
-  const className = String(config['tokenizer_class'] ?? '').replace(/Fast$/, '');
+  const className = (textIn(config, 'tokenizer_class') ?? '').replace(/Fast$/, '');
   const defaults = Object.hasOwn(CLASS_TOKENS, className) ? (CLASS_TOKENS[className] ?? {}) : {};
   const sources = [...files, defaults];
   const texts = new Set<string>();

@@ -25,10 +25,8 @@ import {
 } from './trial.ts';
 import { unknownPreTokenizer } from './unknown-pre-tokenizer.ts';
 
-/** Names with the file's own rules differ in ignore_merges at most: two groups, and one for luck. */
-const SAME_RULES_MAX = 3;
 /** Where no rules are the same: how many of the nearest are tried. Each costs a run over the whole corpus. */
-const NEAREST_MAX = 5;
+const NEAREST_MAX = 3;
 
 export interface ChoiceRequest {
   readonly files: TokenizerFiles;
@@ -99,16 +97,15 @@ async function chooseName(request: ChoiceRequest): Promise<Choice> {
     const comparison = await compareAs(trial, given, 'everything');
     return { preTokenizer: given, origin: 'given', proof: proofOf(trial, comparison) };
   }
-  const candidates = derivedCandidates(tokenizer, referenceName(files, { tokenizer, ...trial.fingerprint })).slice(
-    0,
-    SAME_RULES_MAX,
-  );
+  const candidates = derivedCandidates(tokenizer, referenceName(files, { tokenizer, ...trial.fingerprint }));
   for (const { name } of candidates) {
     const comparison = await compareAs(trial, name, 'everything');
     if (comparison?.differenceCount === 0)
       return { preTokenizer: name, origin: 'rules', proof: proofOf(trial, comparison) };
   }
-  for (const name of await nearestNames(trial)) {
+  // Nothing is nearer than the same rules: where llama.cpp carries those out differently, no other name does better.
+  const others = trial.comparisons.length > 0 ? [] : await nearestNames(trial);
+  for (const name of others) {
     const first = await compareAs(trial, name, 'texts');
     const comparison = first?.differenceCount === 0 ? await compareAs(trial, name, 'everything') : null;
     if (comparison?.differenceCount === 0)

@@ -68,10 +68,14 @@ export function workerText({ text, kind }: StressText): WorkerText {
   return { text, special: kind === ADDED || kind === TWIN_WITH_ADDED };
 }
 
-/** Tokens that are cut out as they stand. What trims or demands spaces around it (lstrip, single_word) differs by design. */
+/**
+ * Tokens that are cut out as they stand. By design both differ on what trims or demands spaces around it (lstrip,
+ * single_word), and on the mark ▁, which a GGUF's added tokens hold as the space that it stands for.
+ */
 function addedTexts({ raw }: TokenizerJsonFile): StressText[] {
   const plain = recordsIn(raw, 'added_tokens').filter(
-    ({ lstrip, rstrip, single_word: singleWord }) => lstrip !== true && rstrip !== true && singleWord !== true,
+    ({ content, lstrip, rstrip, single_word: singleWord }) =>
+      lstrip !== true && rstrip !== true && singleWord !== true && !String(content).includes('▁'),
   );
   const step = Math.max(1, Math.ceil(plain.length / ADDED_SHOWN_MAX));
   return plain.flatMap(({ content }, i) =>

@@ -51,16 +51,16 @@ export function allCandidates(tokenizer: TokenizerJsonFile): PreTokenizerCandida
   return candidates.filter(({ name }) => name !== 'default');
 }
 
-/** Those with the file's own rules, the best first. */
+/** Those with the file's own rules, the best first: at most one with and one without its ignore_merges. */
 export function derivedCandidates(tokenizer: TokenizerJsonFile, knownName: string | null): PreTokenizerCandidate[] {
-  const points = ({ family, sameMerging }: PreTokenizerCandidate): number =>
-    (sameMerging ? 2 : 0) + (knownName !== null && family.names.includes(knownName) ? 1 : 0);
-  return allCandidates(tokenizer)
-    .filter(({ sameRules }) => sameRules)
-    .toSorted((a, b) => points(b) - points(a))
-    .map((candidate) =>
-      knownName !== null && candidate.family.names.includes(knownName) ? { ...candidate, name: knownName } : candidate,
-    );
+  const isKnown = ({ names }: PreTokenizerFamily): boolean => knownName !== null && names.includes(knownName);
+  const same = allCandidates(tokenizer).filter(({ sameRules }) => sameRules);
+  const best = [true, false].flatMap((merging) => {
+    const group = same.filter(({ sameMerging }) => sameMerging === merging);
+    const one = group.find(({ family }) => isKnown(family)) ?? group[0];
+    return one === undefined ? [] : [one];
+  });
+  return best.map((one) => (knownName !== null && isKnown(one.family) ? { ...one, name: knownName } : one));
 }
 
 /** A tokenizer.json's pre_tokenizer as a list of regexes. */
@@ -134,14 +134,20 @@ export function canonicalPattern(pattern: string): string {
       },
     )
     .replaceAll(/[\r\n\t]/g, (character) => SPELLED_CONTROL[character] ?? character)
-    .replaceAll(
-      /\(\?i:([^()[\]]*)\)/g,
-      (_, inner: string) => `(?:${inner.replaceAll(/[a-z]/g, (letter) => `[${letter}${letter.toUpperCase()}]`)})`,
-    )
+    .replaceAll(/\(\?i:((?:[^()[\]]|\[[a-z]+\])*)\)/g, (_, inner: string) => `(?:${bothCases(inner)})`)
     .replaceAll(/(?<!\\)([?+*]|\{\d+,?\d*\})\+/g, '$1')
     .replaceAll('{1}', '')
     .replaceAll(/\\([/"'`~<>=!%&,:;@#_])/g, '$1')
     .replaceAll(/\[(\\p\{[A-Za-z]+\})\]/g, '$1')
     .replaceAll('(?:', '(')
     .replace(/(\\s\+\(\?!\\S\))\|\\s\+$/, '$1');
+}
+
+/** `[sd]|ll` as `[sSdD]|[lL][lL]`. */
+function bothCases(text: string): string {
+  return text.replaceAll(/\[([a-z]+)\]|[a-z]+/g, (letters, group?: string) =>
+    group === undefined
+      ? Array.from(letters, (letter) => `[${letter}${letter.toUpperCase()}]`).join('')
+      : `[${Array.from(group, (letter) => letter + letter.toUpperCase()).join('')}]`,
+  );
 }

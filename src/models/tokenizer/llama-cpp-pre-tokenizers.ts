@@ -58,9 +58,9 @@ export const PRE_TOKENIZER_RULES: readonly PreTokenizerRules[] = [
     families: [
       {
         names: [
+          'llama-bpe',
           'llama3',
           'llama-v3',
-          'llama-bpe',
           'falcon3',
           'falcon-h1',
           'pixtral',
@@ -134,7 +134,6 @@ export const PRE_TOKENIZER_RULES: readonly PreTokenizerRules[] = [
   {
     patterns: [GPT2],
     families: [
-      { names: ['mpt'] },
       {
         names: [
           'gpt-2',
@@ -149,6 +148,7 @@ export const PRE_TOKENIZER_RULES: readonly PreTokenizerRules[] = [
           'modern-bert',
         ],
       },
+      { names: ['mpt'] },
       { names: ['jina-v1-en', 'jina-v2-code', 'roberta-bpe'] },
       { names: ['olmo'] },
       { names: ['jais'] },
@@ -160,10 +160,10 @@ export const PRE_TOKENIZER_RULES: readonly PreTokenizerRules[] = [
   {
     patterns: [String.raw`\p{N}`, GPT2],
     families: [
+      { names: ['smollm'], keepsSpaces: true },
       { names: ['starcoder'] },
       { names: ['refact'] },
       { names: ['command-r'], keepsSpaces: true },
-      { names: ['smollm'], keepsSpaces: true },
       { names: ['codeshell'] },
       { names: ['exaone'] },
       { names: ['minerva-7b'] },

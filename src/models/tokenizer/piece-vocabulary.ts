@@ -95,7 +95,7 @@ export function jsonPieces(
   const ranks = mergeRanks(tokenizer);
   const lowest = -(tokenizer.merges.length + 1);
   for (const [text, id] of tokenizer.vocabulary) {
-    const score = tokenizer.scores?.[id] ?? -(ranks.get(text) ?? -lowest);
+    const score = tokenizer.scores?.[id] ?? 0 - (ranks.get(text) ?? -lowest);
     set(vocabulary, id, { text, score, type: pieceType(text, tokenizer) });
   }
   for (const token of added.values()) {

@@ -2,8 +2,10 @@
  * Pre-tokenizer regexes by `tokenizer.ggml.pre`: a GGUF names its pre-tokenizer but does not contain it.
  *
  * The patterns are those of the models' own tokenizer.json files. Each is applied to what the previous one left, matches and
- * gaps both kept ("Isolated"). Only names whose original file is known are listed: a guess would be a wrong prompt length.
+ * gaps both kept ("Isolated"). For names that are not listed here, llama.cpp's own rules are taken.
  */
+
+import { familyOf } from './derive-pre-tokenizer.ts';
 
 export interface PreTokenizer {
   readonly patterns: readonly string[];
@@ -57,12 +59,24 @@ const BY_NAME: Readonly<Record<string, PreTokenizer>> = {
   default: DEFAULT,
 };
 
+/** Rules that llama.cpp carries out by code of its own: no regex of tokenizer.json says the same. */
+const BEYOND_REGEXES: readonly string[] = ['kimi-k2', 'afmoe', 'superbpe'];
+
+/** Of the other names, the rules that llama.cpp applies: they decide how the file tokenises there. */
+function tableRules(name: string): PreTokenizer | null {
+  const found = familyOf(name);
+  if (found === null || found.rules.byteLevel === false || BEYOND_REGEXES.includes(name)) return null;
+  const { rules, family } = found;
+  return { patterns: rules.patterns, ignoreMerges: family.ignoreMerges ?? false, normalizesToNfc: false };
+}
+
 /** Unknown names get GPT-2's and a warning: weights do not depend on it, prompts do. */
 export function preTokenizer(name: string | null): PreTokenizer {
   if (name === null) return DEFAULT;
   const known = Object.hasOwn(BY_NAME, name) ? BY_NAME[name] : undefined;
   return (
-    known ?? {
+    known ??
+    tableRules(name) ?? {
       ...GPT2_ALONE,
       warning: `The pre-tokenizer ${name} is not known to this program; token ids of text may differ from the model's own.`,
     }

@@ -40,7 +40,11 @@ function build({ texts, characters }: Asset): StressText[] {
       { kind, text: `${text}\n` },
     ]),
   );
-  const single = [...characters].flatMap((character) => [character, `a${character}b`, ` ${character}${character}1`]);
+  const single = Array.from(characters).flatMap((character) => [
+    character,
+    `a${character}b`,
+    ` ${character}${character}1`,
+  ]);
   const all = [
     ...made,
     ...single.map((text) => ({ kind: 'characters', text })),

@@ -138,7 +138,7 @@ function modelType(model: JsonRecord, path: string): 'BPE' | 'Unigram' {
   if (type === 'BPE' || type === 'Unigram') return type;
   throw new AppError(
     'model-unsupported',
-    `${path}: the tokenizer model ${String(type).slice(0, 40)} is not supported; BPE and Unigram are.`,
+    `${path}: the tokenizer model ${typeof type === 'string' ? type.slice(0, 40) : '(no name)'} is not supported; BPE and Unigram are.`,
     {
       hint: 'Use a model with one of these tokenizers, or the reference converter.',
     },

@@ -89,12 +89,12 @@ describe('loadTokenizer', async () => {
 
   it('warns about pre-tokenizers that are unknown or unspecified', async () => {
     expect([
-      (await byteLevel('viking', [])).warning,
+      (await byteLevel('kimi-k2', [])).warning,
       (await byteLevel('constructor', [])).warning,
       (await byteLevel('default', [])).warning,
     ]).toMatchInlineSnapshot(`
       [
-        "The pre-tokenizer viking is not known to this program; token ids of text may differ from the model's own.",
+        "The pre-tokenizer kimi-k2 is not known to this program; token ids of text may differ from the model's own.",
         "The pre-tokenizer constructor is not known to this program; token ids of text may differ from the model's own.",
         "The file names no particular pre-tokenizer; llama.cpp falls back to a general one, and so do we. The original tokenizer may differ.",
       ]

@@ -10,6 +10,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { assert } from '../../../core/assert.ts';
 import { rankRules } from '../rank-pre-tokenizers.ts';
+import { encodeAll } from '../encode-all.ts';
 import { packIds } from '../token-lists.ts';
 
 const [folder, textsPath, tokenizerPath, mode] = process.argv.slice(2);
@@ -23,9 +24,6 @@ if (mode === 'rank') {
   process.stdout.write(`\n${JSON.stringify({ number: 0, order: rankRules(tokenizerJson.pre_tokenizer) })}\n`);
 } else {
   const texts = JSON.parse(readFileSync(textsPath, 'utf8')) as { text: string }[];
-  const { Tokenizer } = await import('@huggingface/tokenizers');
-  const tokenizer = new Tokenizer(tokenizerJson, {});
-  const ids = texts.map(({ text }) => (text === '' ? [] : tokenizer.encode(text, { add_special_tokens: false }).ids));
-  writeFileSync(join(folder, '0.bin'), packIds([...ids, tokenizer.encode(texts[0]?.text ?? '').ids]));
+  writeFileSync(join(folder, '0.bin'), packIds(encodeAll(tokenizerJson, texts)));
   process.stdout.write(`\n${JSON.stringify({ number: 0 })}\n`);
 }
