@@ -16,7 +16,6 @@ export type ErrorCode =
   | 'not-enough-space'
   | 'publish-refused'
   | 'publish-failed'
-  | 'tokenizer-unknown'
   | 'conversion-failed'
   | 'environment-failed'
   | 'engine-unavailable'

@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { inspectModel, packModels } from '../../app/models.ts';
 import { describeInspection } from '../../app/models-text.ts';
-import { checkTokenizer } from '../../app/tokenizer.ts';
-import { describeTokenizer } from '../../app/tokenizer-text.ts';
 import { describeModelList, describePulled, listModels, pullModel } from '../../app/pull-model.ts';
 import { checkTokenizer } from '../../app/tokenizer.ts';
 import { describeTokenizer } from '../../app/tokenizer-text.ts';
@@ -19,12 +17,6 @@ const packOptions = z.object({
   replace: z.boolean().optional(),
 });
 
-const tokenizerOptions = z.object({
-  against: z.string().optional(),
-  preTokenizer: z.string().max(100).optional(),
-  strict: z.boolean().optional(),
-  json: z.boolean().optional(),
-});
 const jsonOption = z.object({ json: z.boolean().optional() });
 const tokenizerOptions = z.object({
   against: z.string().optional(),
