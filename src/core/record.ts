@@ -5,6 +5,7 @@
  * Schema changes: raise SCHEMA_VERSION and say in CHANGELOG.md (Method) what changed.
  */
 import { z } from 'zod';
+import { certificateSchema } from './certificate-schema.ts';
 import { ladderSchema } from './ladder-schema.ts';
 import { machineSchema } from './machine-schema.ts';
 import {
@@ -339,23 +340,6 @@ export const verdictSchema = z.object({
   prompts: z.array(ID).max(20),
   /** Limits of the statement, each a sentence. */
   caveats: z.array(SHORT_TEXT).max(50),
-});
-
-export const certificateSchema = z.object({
-  weights: z.object({
-    state: z.enum(['bit-identical', 'same-file', 'different', 'unproven']),
-    detail: SHORT_TEXT,
-  }),
-  tokens: z.object({ state: z.enum(['equal', 'different', 'unproven']), detail: SHORT_TEXT }),
-  output: z.object({ state: z.enum(['equal-count', 'different', 'unproven']), detail: SHORT_TEXT }),
-  settings: z.object({ state: z.enum(['matched', 'as-shipped', 'tuned']), differences: z.array(SHORT_TEXT).max(100) }),
-  /** Greedy agreement on the first 32 tokens, per pair: share of positions before the first difference. */
-  agreement: z
-    .array(z.object({ a: ID, b: ID, requestCount: COUNT, top1Share: z.number(), firstTokenShare: z.number() }))
-    .max(200),
-  arithmetic: z
-    .array(z.object({ engine: ID, bitsPerWeight: z.number().nullable(), numericMode: SHORT_TEXT.nullable() }))
-    .max(20),
 });
 
 export const recordSchema = z.object({
