@@ -36,8 +36,7 @@ const NEWEST_FAULTS: Faults = {
 const FAULTS = { v1: V1_FAULTS, v2: V2_FAULTS, 'llama-server': NEWEST_FAULTS };
 
 for (const [name, generation] of Object.entries(GENERATIONS)) {
-  // Each test has a process of its own, and most of the time is waiting.
-  describe.concurrent(`generation ${name}`, () => {
+  describe(`generation ${name}`, () => {
     describeRunning({ name: 'llamafile', prepare: () => fakeCase(generation) });
   });
 }
