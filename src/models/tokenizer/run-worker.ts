@@ -8,8 +8,8 @@ import { minimumEnvironment } from '../../platform/process/environment.ts';
 import { runCommand } from '../../platform/process/run-command.ts';
 import { unpackIds } from './token-lists.ts';
 
-/** The largest vocabularies take about a minute; llama.cpp's slowest regexes (gpt-4o's) some minutes on a busy machine. */
-const TIMEOUT_MS = 10 * 60_000;
+/** Most vocabularies take under a minute; with gpt-4o's regex llama.cpp needed six on two quiet cores. */
+const TIMEOUT_MS = 30 * 60_000;
 /** What a worker said before it ended, for the message. */
 const TAIL_CHARACTERS = 600;
 
