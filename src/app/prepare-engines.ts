@@ -34,6 +34,7 @@ export async function prepareEngines(ask: EngineAsk): Promise<{ found: FoundEngi
   const found: FoundEngine[] = [];
   const facts: EngineFacts[] = [];
   for (const spec of ask.engines) {
+    ask.signal.throwIfAborted();
     const { name, path } = parseEngineSpec(spec);
     const engine = withOwnId(
       await loadEngine(name),

@@ -117,6 +117,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const formats = plan.tuned ? await tuneFormats(given, folder, machine, model, ui) : given;
   const manifest = makeManifest(ask, plan, machine, model, formats);
   const workload = await makeWorkload(plan, model, tokenizer, texts, formats.engines.some(takesText));
+  signal.throwIfAborted();
   ui.done();
   const warnings = [...model.warnings, ...formats.warnings, ...(tokenizer.warning === null ? [] : [tokenizer.warning])];
   return {
