@@ -6,6 +6,8 @@ import { runLoad } from '../validity/load.ts';
 import { baselineOf, loadOf, readingsOf } from '../validity/machine-checks.ts';
 import type { FamiliesInput } from './families.ts';
 
+type CanaryBest = NonNullable<NonNullable<MachineState['canary']>['best']>;
+
 /** ln slowdown from the quiet level by accepted block; null in a record without a canary. */
 export function loadsOf(
   events: readonly RunEvent[],
@@ -54,8 +56,18 @@ function describeCanary(
     threads: plan?.threads ?? 0,
     bufferBytes: plan?.bufferBytes ?? 0,
     ...baseline,
-    excessLoad: known.length === 0 ? null : Math.expm1(mean(known)),
+    excessLoad: known.length === 0 ? null : Math.max(0, Math.expm1(mean(known))),
     spread: Math.expm1(Math.max(...all) - Math.min(...all)),
-    best: plan?.best ?? null,
+    best: bestOf(plan?.best ?? null, readingsOf(checks)),
+  };
+}
+
+/** The best before this run, or in it. */
+function bestOf(before: CanaryBest | null, readings: readonly CanaryBest[]): CanaryBest | null {
+  const all = before === null ? readings : [before, ...readings];
+  if (all.length === 0) return null;
+  return {
+    readBytesPerS: Math.max(...all.map(({ readBytesPerS }) => readBytesPerS)),
+    flopsPerS: Math.max(...all.map(({ flopsPerS }) => flopsPerS)),
   };
 }
