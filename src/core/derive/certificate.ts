@@ -12,6 +12,8 @@ export interface CertificateInput {
   readonly engines: readonly EngineFacts[];
   readonly gates: readonly GateEvent[];
   readonly collected: Collected;
+  /** Every measured request, of rejected blocks too: noise changes times, not the work. */
+  readonly samples: readonly Sample[];
 }
 
 export function certify(input: CertificateInput): Certificate {
@@ -81,23 +83,17 @@ function certifyWeights(manifest: Manifest, engines: readonly EngineFacts[]): Ce
     : { state: 'different', detail: `fingerprints differ: ${names}` };
 }
 
-/** Measured samples, with how many tokens went in and out. */
-function measured(collected: Collected): Sample[] {
-  return collected.cells.flatMap(({ samples }) => samples.filter(({ kind }) => kind === 'measured'));
-}
-
-function certifyTokens({ manifest, engines, gates, collected }: CertificateInput): Certificate['tokens'] {
+function certifyTokens({ manifest, engines, gates, samples }: CertificateInput): Certificate['tokens'] {
   const failed = gates.find(
     ({ gate, outcome }) => outcome === 'failed' && (gate === 'token-count' || gate === 'double-bos'),
   );
   if (failed !== undefined) return { state: 'different', detail: `${failed.engine}: ${failed.detail}` };
-  const samples = measured(collected);
   const off = samples.find((sample) =>
     manifest.plan.prompts.some(({ name, tokenCount }) => name === sample.prompt && tokenCount !== sample.promptTokens),
   );
   if (off !== undefined)
     return { state: 'different', detail: `${off.engine} processed ${off.promptTokens} tokens of "${off.prompt}"` };
-  if (samples.length === 0) return { state: 'unproven', detail: 'no block was accepted' };
+  if (samples.length === 0) return { state: 'unproven', detail: 'nothing was measured' };
   const unchecked = engines.filter(
     ({ id }) =>
       !gates.some(({ engine, gate, outcome }) => engine === id && gate === 'token-count' && outcome === 'passed'),
@@ -127,8 +123,7 @@ function describeOffset({ id, addedPromptTokens = 0 }: EngineFacts): string {
   return `${id} ${change} ${Math.abs(addedPromptTokens)} token(s) where the model file does not (a BOS?), so its texts are that much ${addedPromptTokens > 0 ? 'shorter' : 'longer'}`;
 }
 
-function certifyOutput({ manifest, collected }: CertificateInput): Certificate['output'] {
-  const samples = measured(collected);
+function certifyOutput({ manifest, samples }: CertificateInput): Certificate['output'] {
   if (samples.length === 0) return { state: 'unproven', detail: 'nothing was measured' };
   const counts = manifest.plan.prompts.map(({ name }) => ({
     name,

@@ -1,5 +1,5 @@
 /** The record of a run: a pure reduction of its manifest and events, whole or cut off anywhere. */
-import type { EngineFacts, GateEvent, Manifest, RunEvent, RunRecord } from '../record.ts';
+import type { EngineFacts, GateEvent, Manifest, RunEvent, RunRecord, Sample } from '../record.ts';
 import { SCHEMA_VERSION } from '../record.ts';
 import { LABELLING_GATES } from '../validity/gate-result.ts';
 import { runNoise } from '../validity/noise.ts';
@@ -59,7 +59,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     loads: loadsOf(events, collected.acceptedBlocks),
   };
   const { comparisons, alpha } = compareAll(compared);
-  const certificate = certify({ manifest, engines: measured, gates, collected });
+  const certificate = certify({ manifest, engines: measured, gates, collected, samples: measuredSamples(events) });
   const notMeasured = listNotMeasured({ manifest, events, facts, collected, ended });
   const told = { manifest, facts, measured, events, collected, mix, work };
   const limits = { ...told, certificate, noise, analysis, looks, ended };
@@ -98,6 +98,10 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     roofline,
     expected: events.find((event) => event.type === 'plan')?.expected ?? null,
   };
+}
+
+function measuredSamples(events: readonly RunEvent[]): Sample[] {
+  return events.filter((event) => event.type === 'sample').filter(({ kind }) => kind === 'measured');
 }
 
 /** ln of the mean request time over the mix, by block, up to the block that is tested. */
