@@ -1,8 +1,8 @@
 import type { ShippingFacts } from '../../core/shipping-facts.ts';
 
 const date = '2026-11-25';
-/** The package's page: requirements, installation per accelerator, its APIs. */
-const PACKAGE = 'https://pypi.org/project/llama-cpp-python/0.3.36/';
+/** The project's page: requirements, installation per accelerator, its APIs. */
+const PACKAGE = 'https://github.com/abetlen/llama-cpp-python/blob/main/README.md';
 /** What the project builds and tests wheels for, on an index of its own; PyPI has the source only. */
 const WHEELS = 'https://github.com/abetlen/llama-cpp-python/blob/main/.github/workflows/build-and-release.yaml';
 

@@ -2,7 +2,7 @@ import type { ShippingFacts } from '../../core/shipping-facts.ts';
 
 const date = '2026-11-25';
 /** Licence, Node.js version and the optional packages that hold the binaries stand in its package.json. */
-const PACKAGE = 'https://www.npmjs.com/package/node-llama-cpp/v/3.21.1';
+const PACKAGE = 'https://github.com/withcatai/node-llama-cpp/blob/v3.21.1/package.json';
 const GUIDE = 'https://github.com/withcatai/node-llama-cpp/blob/master/docs/guide/index.md';
 const DOWNLOADING = 'https://github.com/withcatai/node-llama-cpp/blob/master/docs/guide/downloading-models.md';
 

@@ -1,11 +1,11 @@
 import type { ShippingFacts } from '../../core/shipping-facts.ts';
 
 const date = '2026-11-25';
-const PACKAGE = 'https://pypi.org/project/mlx-lm/0.32.2/';
+const PACKAGE = 'https://github.com/ml-explore/mlx-lm/blob/main/setup.py';
 const PROJECT = 'https://github.com/ml-explore/mlx-lm/blob/main/README.md';
 const SERVER = 'https://github.com/ml-explore/mlx-lm/blob/main/mlx_lm/SERVER.md';
-/** One file per platform. */
-const WHEELS = 'https://pypi.org/project/mlx/0.32.4/#files';
+/** What a release builds wheels for. */
+const WHEELS = 'https://github.com/ml-explore/mlx/blob/main/.github/workflows/release.yml';
 /** What MLX itself runs on, by backend. */
 const INSTALL = 'https://ml-explore.github.io/mlx/build/html/install.html';
 
