@@ -154,7 +154,8 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
   const base = { ...identity(input, pair), ...EMPTY, ...ratios(pair, localAlpha) };
   const qualifier = input.qualify?.(pair.a, pair.b) ?? null;
   if (tested === null) {
-    const reason = `${pair.gains.length} common blocks; a verdict needs at least ${BLOCKS_MIN}`;
+    const blocks = pair.gains.length === 1 ? 'block' : 'blocks';
+    const reason = `${pair.gains.length} common ${blocks}; a verdict needs at least ${BLOCKS_MIN}`;
     return {
       ...base,
       verdict: input.override?.verdict ?? 'INCONCLUSIVE',
