@@ -6,6 +6,7 @@ import { AppError, messageOf } from '../core/errors.ts';
 import type { AvailableEngine, Detection, Engine, LaunchPlan, LaunchRequest } from '../core/engine.ts';
 import { shipping } from './facts/llama-server.ts';
 import { connectLlamaServer } from './shared/llama-server-api.ts';
+import { llamaServerArguments } from './shared/llama-server-arguments.ts';
 import { LLAMA_SETTINGS } from './shared/llama-settings.ts';
 import { detectManaged } from './shared/managed-detection.ts';
 
@@ -99,40 +100,12 @@ export function describeBinary(path: string, version: string, help: string): Det
   return available;
 }
 
-function binaryPlan({ engine: found, modelPath, settings, port, runId }: LaunchRequest): LaunchPlan {
-  const threads = String(settings.threads);
+function binaryPlan(request: LaunchRequest): LaunchPlan {
+  const { engine: found, settings } = request;
   return {
     command: found.location,
     args: [
-      '--model',
-      modelPath,
-      '--alias',
-      runId,
-      '--host',
-      '127.0.0.1',
-      '--port',
-      String(port),
-      '--parallel',
-      '1',
-      '--ctx-size',
-      String(settings.contextTokens),
-      '--threads',
-      threads,
-      '--threads-batch',
-      threads,
-      '--batch-size',
-      String(settings.batchTokens),
-      '--ubatch-size',
-      String(settings.microBatchTokens),
-      '--flash-attn',
-      settings.flashAttention ? 'on' : 'off',
-      '--cache-type-k',
-      settings.kvType,
-      '--cache-type-v',
-      settings.kvType,
-      '--cache-ram',
-      '0',
-      '--no-context-shift',
+      ...llamaServerArguments(request.modelPath, request),
       ...(settings.mmap ? [] : ['--no-mmap']),
       ...(settings.gpu === 'off' ? ['--n-gpu-layers', '0', '--device', 'none'] : []),
     ],

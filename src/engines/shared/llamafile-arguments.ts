@@ -5,6 +5,7 @@
  * behind it overrules ours. Without `...` the user's arguments replace `.args` (LoadZipArgs and cosmo_args of
  * github.com/jart/cosmopolitan, 2026-11-25).
  */
+import { llamaServerArguments } from './llama-server-arguments.ts';
 import { AppError } from '../../core/errors.ts';
 import type { EngineSettings, LaunchRequest } from '../../core/engine.ts';
 import { isBefore } from '../../core/version-order.ts';
@@ -59,7 +60,7 @@ export interface ArgumentsAsk {
 /** Pure: everything that matters is named, so that neither a default nor `.args` decides. */
 export function serverArguments(ask: ArgumentsAsk): string[] {
   if (ask.api === 'v2') return v2Arguments(ask);
-  return ask.api === 'v1' ? v1Arguments(ask) : llamaServerArguments(ask);
+  return ask.api === 'v1' ? v1Arguments(ask) : newestArguments(ask);
 }
 
 /** A name of the zip is found in the program itself where the working folder has no such file: it is empty. */
@@ -151,42 +152,13 @@ function v2Arguments(ask: ArgumentsAsk): string[] {
 }
 
 /** As llama.cpp's own server is started; 0.10 takes `--server` and `--gpu` off and hands the rest on. */
-function llamaServerArguments(ask: ArgumentsAsk): string[] {
-  const { settings, port, runId } = ask.request;
+function newestArguments(ask: ArgumentsAsk): string[] {
+  const { settings } = ask.request;
   // --no-mmap became --load-mode in the course of 0.10, and only a running program tells which it has.
   if (!settings.mmap) throw refused('llamafile 0.10 is measured with memory mapping only');
-  const threads = String(settings.threads);
   return [
     '--server',
-    '--model',
-    modelArgument(ask),
-    '--alias',
-    runId,
-    '--host',
-    '127.0.0.1',
-    '--port',
-    String(port),
-    '--parallel',
-    '1',
-    '--ctx-size',
-    String(settings.contextTokens),
-    '--threads',
-    threads,
-    '--threads-batch',
-    threads,
-    '--batch-size',
-    String(settings.batchTokens),
-    '--ubatch-size',
-    String(settings.microBatchTokens),
-    '--flash-attn',
-    settings.flashAttention ? 'on' : 'off',
-    '--cache-type-k',
-    settings.kvType,
-    '--cache-type-v',
-    settings.kvType,
-    '--cache-ram',
-    '0',
-    '--no-context-shift',
+    ...llamaServerArguments(modelArgument(ask), ask.request),
     ...(settings.gpu === 'off' ? ['--gpu', 'disable', '--n-gpu-layers', '0'] : ['--n-gpu-layers', ALL_LAYERS]),
   ];
 }
