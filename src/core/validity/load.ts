@@ -6,7 +6,7 @@
 import { REGRESSION_COUNT_MIN, regress } from '../stats/regression.ts';
 import { mean } from '../stats/describe.ts';
 import type { RunEvent } from '../record.ts';
-import { baselineOf, blockLooks, canaryNoise, loadOf, readingsOf } from './machine-checks.ts';
+import { baselineOf, blockLooks, loadOf, readingsOf } from './machine-checks.ts';
 
 /**
  * Mean load of the blocks that are tested, over the quiet level: from here on the machine was not quiet. In simulations
@@ -17,8 +17,6 @@ export const EXCESS_LOAD_MAX = 0.05;
 const SENSITIVITY_MAX = 2;
 /** The quiet level is that of the quietest tenth: the single quietest look would be luck. */
 const QUIET_SHARE = 0.1;
-/** Standard deviations that the quietest tenth of normal noise lies below its mean: that much of it is no load. */
-const QUIET_TENTH_DEVIATIONS = 1.2816;
 /** Flagged: a ratio that follows the load at this level of chance. */
 const SLOPE_ALPHA = 0.05;
 
@@ -36,7 +34,7 @@ export function runLoad(
   const baseline = baselineOf(checks);
   if (baseline === null) return null;
   const all = readingsOf(checks).map((reading) => loadOf(reading, baseline));
-  const quiet = quietLevel(all) + QUIET_TENTH_DEVIATIONS * canaryNoise(events);
+  const quiet = quietLevel(all);
   const blocks = blockLooks(events);
   return {
     byBlock: accepted.map((place) => {

@@ -6,18 +6,8 @@ import type { RunEvent } from '../record.ts';
 import type { CanaryReading, MachineCheckEvent } from '../machine-check-schema.ts';
 import { median } from '../stats/describe.ts';
 
-/** Off the baseline, or changed within the block, where the canary itself is steadier than that. */
+/** Off the baseline, or changed within the block. Reading alone spreads by some 4% on a quiet virtual machine. */
 const CANARY_CHANGE_MAX = 0.1;
-/**
- * Deviations of the canary's own noise at rest that a change must have. On a shared virtual machine looks of 150 ms, one
- * right after the other, spread by 6% (a stall of 40 ms is a quarter of one), while a process of ten seconds hardly
- * notices: a fixed 10% over the range of five looks rejected every block there.
- */
-const CANARY_NOISE_DEVIATIONS = 4;
-/** Fewer looks at rest tell no spread. */
-const CALIBRATIONS_MIN = 5;
-/** Of a normal distribution: deviation over median absolute deviation. */
-const DEVIATION_PER_MAD = 1.4826;
 /** Share of the time between engines in which some program waited. */
 const PRESSURE_MAX = 0.1;
 /** 1 MiB: a few pages of something idle come back on every system. */
@@ -59,27 +49,6 @@ export function baselineOf(
 
 export function readingsOf(checks: readonly MachineCheckEvent[]): CanaryReading[] {
   return checks.flatMap(({ canary }) => (canary !== null && isUsable(canary) ? [canary] : []));
-}
-
-/**
- * How much single looks differ with nothing between them: robust deviation of ln speed over the looks of the
- * calibration, which are the ones before the first process of a session. 0 where there were too few.
- */
-export function canaryNoise(events: readonly RunEvent[]): number {
-  const session = events.slice(
-    Math.max(
-      0,
-      events.findLastIndex(({ type }) => type === 'session'),
-    ),
-  );
-  const first = session.findIndex(({ type }) => type === 'cell-start');
-  const checks = (first < 0 ? session : session.slice(0, first)).filter((event) => event.type === 'machine-check');
-  const baseline = baselineOf(checks);
-  const readings = readingsOf(checks);
-  if (baseline === null || readings.length < CALIBRATIONS_MIN) return 0;
-  const loads = readings.map((reading) => loadOf(reading, baseline));
-  const center = median(loads);
-  return DEVIATION_PER_MAD * median(loads.map((load) => Math.abs(load - center)));
 }
 
 function isUsable({ readBytesPerS, flopsPerS }: CanaryReading): boolean {
@@ -131,7 +100,7 @@ export function judgeBlock(events: readonly RunEvent[]): BlockJudgement {
   if (current === undefined) return { disturbances: [], sustained: null };
   const session = sessionChecks(events);
   const before = blocks.slice(0, -1);
-  const canary = judgeCanary(current, before.at(-1) ?? null, { session, noise: canaryNoise(events) });
+  const canary = judgeCanary(current, before.at(-1) ?? null, session);
   const heat = judgeHeat([...before, current].slice(-SUSTAINED_BLOCKS));
   const disturbances = [
     ...canary.disturbances,
@@ -146,17 +115,16 @@ export function judgeBlock(events: readonly RunEvent[]): BlockJudgement {
 function judgeCanary(
   { looks }: BlockLooks,
   before: BlockLooks | null,
-  { session, noise }: { readonly session: readonly MachineCheckEvent[]; readonly noise: number },
+  session: readonly MachineCheckEvent[],
 ): BlockJudgement {
   const baseline = baselineOf(session);
   if (baseline === null) return QUIET;
-  const loads = processLoads(readingsOf(looks).map((reading) => loadOf(reading, baseline)));
+  const loads = readingsOf(looks).map((reading) => loadOf(reading, baseline));
   if (loads.length === 0) return QUIET;
   const [least, most] = [Math.min(...loads), Math.max(...loads)];
-  const limit = Math.max(Math.log(1 + CANARY_CHANGE_MAX), (CANARY_NOISE_DEVIATIONS * noise) / Math.SQRT2);
-  const told = percent(Math.expm1(limit));
+  const limit = Math.log(1 + CANARY_CHANGE_MAX);
   if (most - least > limit) {
-    const reason = `the machine's own speed changed by ${percent(Math.expm1(most - least))} within the block (limit ${told})`;
+    const reason = `the machine's own speed changed by ${percent(Math.expm1(most - least))} within the block (limit ${percent(CANARY_CHANGE_MAX)})`;
     return { disturbances: [{ kind: 'canary', reason }], sustained: null };
   }
   if (most <= limit) return QUIET;
@@ -167,15 +135,9 @@ function judgeCanary(
   return isLevel
     ? { disturbances: [], sustained: `the machine has settled at a speed ${slower}` }
     : {
-        disturbances: [{ kind: 'canary', reason: `the machine was ${slower} (limit ${told})` }],
+        disturbances: [{ kind: 'canary', reason: `the machine was ${slower} (limit ${percent(CANARY_CHANGE_MAX)})` }],
         sustained: null,
       };
-}
-
-/** Load of each process: the mean of the looks before and after it. A single look stands for itself. */
-function processLoads(loads: readonly number[]): number[] {
-  if (loads.length < 2) return [...loads];
-  return loads.slice(1).map((load, index) => (load + (loads[index] ?? load)) / 2);
 }
 
 const QUIET: BlockJudgement = { disturbances: [], sustained: null };
