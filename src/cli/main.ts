@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { realpathSync } from 'node:fs';
 import { AppError, messageOf } from '../core/errors.ts';
 import { EXIT } from './exit-codes.ts';
+import { oldNodeMessage } from './node-version.ts';
 import { buildProgram } from './program.ts';
 
 /** Runs one command line (without node and the script) and sets `process.exitCode`. */
@@ -44,5 +45,10 @@ function isCommanderError(error: unknown): error is { code: string; exitCode: nu
 
 const script = process.argv[1];
 if (script !== undefined && import.meta.url === pathToFileURL(realpathSync(script)).href) {
-  await main(process.argv.slice(2));
+  const old = oldNodeMessage(process.versions.node);
+  if (old === null) await main(process.argv.slice(2));
+  else {
+    process.stderr.write(old);
+    process.exitCode = EXIT.failed;
+  }
 }
