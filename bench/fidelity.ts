@@ -2,9 +2,11 @@
  * Does runoff change what it measures? Each engine driven by runoff against the same engine driven bare, both in ONE
  * process and on one loaded model, in pairs of random order: fresh processes of one engine differ by 5-10% among
  * themselves here, which would hide everything below. Same file, one thread, same lengths.
+ * Two intervals: of a typical pair (Hodges-Lehmann) and of the mean. RAW=FILE keeps every pair as JSON lines.
  * Bar: ratio and its interval within 0.97-1.03 on a quiet machine, and under 2% of a core in our own process while an
  * engine generates.
  */
+import { appendFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { mean, median, sampleStandardDeviation } from 'simple-statistics';
 import { prepareRun } from '../src/app/prepare.ts';
@@ -12,6 +14,7 @@ import type { PreparedRun } from '../src/app/prepare.ts';
 import { realMachinery } from '../src/app/machinery.ts';
 import type { PreparedEngine } from '../src/app/machinery.ts';
 import type { EngineProcess, GenerateRequest, LaunchPlan, LaunchRequest, WorkerRequest } from '../src/core/engine.ts';
+import { SIGNED_RANK_COUNT_MIN, hodgesLehmann } from '../src/core/stats/signed-rank.ts';
 import { tQuantile } from '../src/core/stats/student-t.ts';
 import { askRaw } from './bare/http.mjs';
 import { stopAll } from '../src/platform/process/start-process.ts';
@@ -95,6 +98,8 @@ async function compare(engine: PreparedEngine, prepared: PreparedRun): Promise<v
       ]
     : repeat(repeat(FULL, PAIRS), ROUNDS);
   const pairs: Pair[] = [];
+  const soFar = (rate: keyof Rates): string =>
+    `${typicalRatio(logRatios(pairs, rate))}, mean ${meanRatio(logRatios(pairs, rate))}`;
   for (const [round, shapes] of processes.entries()) {
     await realMachinery.warmPageCache(engine.modelPath);
     const arms = await startBoth(engine, prepared);
@@ -104,14 +109,19 @@ async function compare(engine: PreparedEngine, prepared: PreparedRun): Promise<v
       pairs.push(await measurePair(arms, ask));
       if (reference || index === shapes.length - 1)
         console.error(
-          `  ${engine.engine.id} process ${round + 1}: prefill ${ratio(pairs, 'prefillMs')}, decode ${ratio(pairs, 'decodeMs')} so far`,
+          `  ${engine.engine.id} process ${round + 1}: prefill ${soFar('prefillMs')}, decode ${soFar('decodeMs')} so far`,
         );
     }
     await arms.stop();
   }
   const cpu = `${(100 * mean(pairs.map(({ cpuShare }) => cpuShare))).toFixed(2)}% of a core`;
-  const cells = (['prefillMs', 'decodeMs', 'decodeP50Ms'] as const).map((rate) => ratio(pairs, rate).padEnd(30));
-  console.log(`${engine.engine.id.padEnd(14)} ${String(pairs.length).padStart(5)}  ${cells.join(' ')} ${cpu}`);
+  const rates = ['prefillMs', 'decodeMs', 'decodeP50Ms'] as const;
+  const row = (of: (logs: readonly number[]) => string): string =>
+    rates.map((rate) => of(logRatios(pairs, rate)).padEnd(30)).join(' ');
+  console.log(`${engine.engine.id.padEnd(14)} ${String(pairs.length).padStart(5)}  ${row(typicalRatio)} ${cpu}`);
+  console.log(`${'  its mean'.padEnd(14)} ${''.padStart(5)}  ${row(meanRatio)}`);
+  const raw = process.env['RAW'];
+  if (raw !== undefined) await appendFile(raw, `${JSON.stringify({ engine: engine.engine.id, pairs })}\n`);
 }
 
 function repeat<T>(item: T, count: number): T[] {
@@ -195,13 +205,25 @@ function ratesOf(times: readonly number[], { promptTokens, generateTokens }: Gen
   };
 }
 
-function ratio(pairs: readonly Pair[], rate: keyof Rates): string {
-  const logs = pairs.flatMap(({ through, bare }) => {
+function logRatios(pairs: readonly Pair[], rate: keyof Rates): number[] {
+  return pairs.flatMap(({ through, bare }) => {
     const [a, b] = [through[rate], bare[rate]];
     return a === null || b === null ? [] : [Math.log(a / b)];
   });
+}
+
+/** Of the mean: a single request that the machine stalled widens it. */
+function meanRatio(logs: readonly number[]): string {
   if (logs.length < 2) return '-';
-  const center = mean(logs);
-  const half = (tQuantile(0.975, logs.length - 1) * sampleStandardDeviation(logs)) / Math.sqrt(logs.length);
+  const center = mean([...logs]);
+  const half = (tQuantile(0.975, logs.length - 1) * sampleStandardDeviation([...logs])) / Math.sqrt(logs.length);
   return `${Math.exp(center).toFixed(3)} (${Math.exp(center - half).toFixed(3)}-${Math.exp(center + half).toFixed(3)})`;
+}
+
+/** Hodges-Lehmann, exact: what a typical pair shows, whatever the stalled ones do. */
+function typicalRatio(logs: readonly number[]): string {
+  if (logs.length < SIGNED_RANK_COUNT_MIN) return '-';
+  const { estimate, low, high } = hodgesLehmann(logs, 0.95);
+  const bound = (log: number | null): string => (log === null ? '?' : Math.exp(log).toFixed(3));
+  return `${Math.exp(estimate).toFixed(3)} (${bound(low)}-${bound(high)})`;
 }
