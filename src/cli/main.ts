@@ -43,11 +43,20 @@ function isCommanderError(error: unknown): error is { code: string; exitCode: nu
   );
 }
 
+/** After a bug nobody may have closed what is open: engines are ended, then the process, whatever still waits. */
+async function endNow(): Promise<void> {
+  const { stopAll } = await import('../platform/process/start-process.ts');
+  await stopAll();
+  process.exit(EXIT.internal);
+}
+
 const script = process.argv[1];
 if (script !== undefined && import.meta.url === pathToFileURL(realpathSync(script)).href) {
   const old = oldNodeMessage(process.versions.node);
-  if (old === null) await main(process.argv.slice(2));
-  else {
+  if (old === null) {
+    await main(process.argv.slice(2));
+    if (process.exitCode === EXIT.internal) await endNow();
+  } else {
     process.stderr.write(old);
     process.exitCode = EXIT.failed;
   }

@@ -35,23 +35,28 @@ function readBytes(count: number): void {
   }
 }
 
+/** Pieces of work so far: all threads are asked for the same ones. */
+let pieceCount = 0;
+
 /** All threads pass together: the last to arrive wakes the others. */
-function waitForOthers(round: number): void {
-  const target = round * threads;
-  if (Atomics.add(gate, 0, 1) + 1 >= target) {
-    Atomics.store(gate, 1, round);
+function waitForOthers(): void {
+  pieceCount += 1;
+  if (Atomics.add(gate, 0, 1) + 1 >= pieceCount * threads) {
+    Atomics.store(gate, 1, pieceCount);
     Atomics.notify(gate, 1);
     return;
   }
-  Atomics.wait(gate, 1, round - 1, START_WAIT_MS);
+  Atomics.wait(gate, 1, pieceCount - 1, START_WAIT_MS);
 }
 
-parentPort?.on('message', ({ kind, amount, round }: CanaryAsk) => {
-  waitForOthers(round);
-  const startNs = process.hrtime.bigint();
-  if (kind === 'read') readBytes(Math.max(READ_STEP_BYTES, amount - (amount % READ_STEP_BYTES)));
-  else kernels.multiplyAdd(Math.max(1, amount));
-  const answer: CanaryAnswer = { startNs, endNs: process.hrtime.bigint() };
+parentPort?.on('message', ({ kind, amount, pieces }: CanaryAsk) => {
+  const answer: CanaryAnswer = Array.from({ length: pieces }, () => {
+    waitForOthers();
+    const startNs = process.hrtime.bigint();
+    if (kind === 'read') readBytes(Math.max(READ_STEP_BYTES, amount - (amount % READ_STEP_BYTES)));
+    else kernels.multiplyAdd(Math.max(1, amount));
+    return { startNs, endNs: process.hrtime.bigint() };
+  });
   parentPort?.postMessage(answer);
 });
 parentPort?.postMessage('ready');

@@ -8,6 +8,7 @@ import { Worker } from 'node:worker_threads';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import type { CanaryReading } from '../../core/machine-check-schema.ts';
+import { median } from '../../core/stats/describe.ts';
 
 /** What a worker gets when it starts: its part of the buffer, and the gate where all wait for each other. */
 export interface CanaryWorkerData {
@@ -20,16 +21,14 @@ export interface CanaryWorkerData {
 
 export interface CanaryAsk {
   readonly kind: 'read' | 'multiplyAdd';
-  /** Bytes, or rounds of `FLOPS_PER_ROUND`. */
+  /** Of one piece of work: bytes, or rounds of `FLOPS_PER_ROUND`. */
   readonly amount: number;
-  /** Counts the asks from 1. */
-  readonly round: number;
+  /** Done one after the other; all threads begin each of them together. */
+  readonly pieces: number;
 }
 
-export interface CanaryAnswer {
-  readonly startNs: bigint;
-  readonly endNs: bigint;
-}
+/** One entry a piece. */
+export type CanaryAnswer = readonly { readonly startNs: bigint; readonly endNs: bigint }[];
 
 export interface Canary {
   readonly threads: number;
@@ -43,6 +42,11 @@ const WORKER = new URL(`./canary-worker${extname(import.meta.url)}`, import.meta
 const PAGE_BYTES = 65_536;
 /** canary.wat: twelve chains, a multiplication and an addition, four lanes. */
 const FLOPS_PER_ROUND = 96;
+/**
+ * Pieces of a reading; the median counts. A stall of some milliseconds, which an engine's medians do not see either, spoils
+ * one piece; what lasts slows all of them. As one piece, readings of an idle virtual machine spread three times as far.
+ */
+const PIECES = 5;
 /** The first rates, before one was measured: low, so that the first reading is short on a slow machine. */
 const FIRST_RATE = { read: 1e9, multiplyAdd: 1e9 } as const;
 const FIRST_MS = 20;
@@ -94,7 +98,6 @@ class Meter {
   private readonly workers: readonly Worker[];
   /** Of all threads together, by the last reading: the next one's amount. */
   private rates: Record<CanaryAsk['kind'], number> | null = null;
-  private round = 0;
 
   constructor(workers: readonly Worker[]) {
     this.workers = workers;
@@ -116,7 +119,7 @@ class Meter {
     };
   }
 
-  /** A fixed amount of work by every thread, from the first start to the last end: as long as an engine would wait for it. */
+  /** Fixed amounts of work by every thread, each from the first start to the last end: as long as an engine would wait for it. */
   private async measure(
     kind: CanaryAsk['kind'],
     durationMs: number,
@@ -124,19 +127,25 @@ class Meter {
   ): Promise<{ rate: number; elapsedMs: number }> {
     const unit = kind === 'read' ? 1 : FLOPS_PER_ROUND;
     const total = (expectedRate * durationMs) / 1_000;
-    const amount = clampAmount(kind, total / unit / this.workers.length);
-    this.round += 1;
+    const amount = clampAmount(kind, total / unit / this.workers.length / PIECES);
     const answers = this.workers.map((worker) => answerOf(worker));
-    for (const worker of this.workers) worker.postMessage({ kind, amount, round: this.round } satisfies CanaryAsk);
+    for (const worker of this.workers) worker.postMessage({ kind, amount, pieces: PIECES } satisfies CanaryAsk);
     const spans = (await Promise.all(answers)) as CanaryAnswer[];
-    const startNs = spans.reduce(
-      (first, span) => (span.startNs < first ? span.startNs : first),
-      spans[0]?.startNs ?? 0n,
+    const piecesMs = Array.from({ length: PIECES }, (_, piece) =>
+      pieceMs(spans.flatMap((answer) => answer[piece] ?? [])),
     );
-    const endNs = spans.reduce((last, span) => (span.endNs > last ? span.endNs : last), startNs);
-    const elapsedMs = Math.max(0.001, Number(endNs - startNs) / NS_PER_MS);
-    return { rate: (amount * unit * this.workers.length * 1_000) / elapsedMs, elapsedMs };
+    const elapsedMs = piecesMs.reduce((sum, ms) => sum + ms, 0);
+    return { rate: (amount * unit * this.workers.length * 1_000) / median(piecesMs), elapsedMs };
   }
+}
+
+/** From the first thread's start to the last one's end. */
+function pieceMs(spans: CanaryAnswer): number {
+  const [first] = spans;
+  if (first === undefined) throw new AppError('canary-failed', 'a thread of the canary answered without a time');
+  const startNs = spans.reduce((least, span) => (span.startNs < least ? span.startNs : least), first.startNs);
+  const endNs = spans.reduce((last, span) => (span.endNs > last ? span.endNs : last), startNs);
+  return Math.max(0.001, Number(endNs - startNs) / NS_PER_MS);
 }
 
 function clampAmount(kind: CanaryAsk['kind'], amount: number): number {
