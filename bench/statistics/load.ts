@@ -7,10 +7,11 @@ import { acceptedBlocks, nextBlock } from '../../src/core/protocol/progress.ts';
 import type { DoneBlock } from '../../src/core/protocol/plan-types.ts';
 import { createRandom, normal } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
-import type { Comparison, RunEvent } from '../../src/core/record.ts';
+import type { Comparison, Interference, RunEvent } from '../../src/core/record.ts';
 import { median } from '../../src/core/stats/describe.ts';
-import { runLoad } from '../../src/core/validity/load.ts';
+import { runLoad, stolenByBlock } from '../../src/core/validity/load.ts';
 import { judgeBlock } from '../../src/core/validity/machine-checks.ts';
+import { isBlockNoisy, standingSteal } from '../../src/core/validity/noise.ts';
 import { compareFamily, isResolved } from '../../src/core/verdict/compare-family.ts';
 import { registerLooks } from '../../src/core/verdict/looks.ts';
 import { REGIMES } from './regimes.ts';
@@ -27,6 +28,8 @@ interface Burden {
   now(): number;
   /** Time passes while this engine works. @returns the load that it worked under */
   work(engine: string): number;
+  /** Share of the cores that the system says was stolen from the last one that worked. */
+  stolen?(): number;
 }
 
 export type LoadRegime = (random: Random) => Burden;
@@ -64,6 +67,21 @@ const selfHeating: LoadRegime = () => {
   };
 };
 
+/** A crowded host: it takes some 4% from whatever runs, all the time, now less and now more. Both cores are used. */
+const steal: LoadRegime = (random) => {
+  let level = 0;
+  let share = 0.04;
+  return {
+    now: () => -Math.log1p(-share),
+    work: () => {
+      level = 0.8 * level + 0.6 * normal(random);
+      share = 0.04 * Math.exp(0.2 * level);
+      return -Math.log1p(-share);
+    },
+    stolen: () => share,
+  };
+};
+
 export const LOAD_REGIMES: Readonly<Record<string, LoadRegime>> = {
   quiet: outside('quiet'),
   drift: outside('drift'),
@@ -71,6 +89,7 @@ export const LOAD_REGIMES: Readonly<Record<string, LoadRegime>> = {
   neighbour: outside('neighbour'),
   everything: outside('everything'),
   'self-heating': selfHeating,
+  steal,
 };
 
 export interface LoadedRun {
@@ -97,6 +116,8 @@ export function loadedRun(
   for (let count = 0; count < CALIBRATIONS; count += 1) look();
   const done: DoneBlock[] = [];
   const times = new Map<string, { a: number; b: number }>();
+  const cells: { engine: string; block: number; attempt: number; stealShare: number; interference: Interference }[] =
+    [];
   const firstTries: { a: number; b: number }[] = [];
   for (;;) {
     const next =
@@ -108,13 +129,20 @@ export function loadedRun(
       events.push({ type: 'cell-start', engine, ...place, elapsedMs: 0 });
       const load = machine.work(engine);
       const requests = Array.from({ length: ITERATIONS }, () => PROCESS_SPREAD * normal(random));
+      const stealShare = machine.stolen?.() ?? 0;
+      cells.push({ engine, ...place, stealShare, interference: { stealShare, foreignCpuShare: 0, ownCpuShare: 0 } });
       values[engine] =
         sensitivity[engine] * load + PROCESS_SPREAD * normal(random) + median(requests) + (engine === 'b' ? effect : 0);
       look();
     }
     times.set(`${place.block}/${place.attempt}`, values);
     if (place.attempt === 0) firstTries.push(values);
-    const state = judgeBlock(events).disturbances.length > 0 ? ('rejected' as const) : ('accepted' as const);
+    const stolen = isBlockNoisy(
+      cells.filter(({ block, attempt }) => block === place.block && attempt === place.attempt),
+      standingSteal(cells),
+    );
+    const noisy = stolen.length > 0 || judgeBlock(events).disturbances.length > 0;
+    const state = noisy ? ('rejected' as const) : ('accepted' as const);
     events.push({ type: 'block-end', ...place, state, reasons: [] });
     done.push({ ...place, state, reasons: [] });
   }
@@ -126,14 +154,21 @@ export function loadedRun(
     return last === undefined ? [] : [{ block, attempt: last.attempt }];
   });
   const values = places.flatMap(({ block, attempt }) => times.get(`${block}/${attempt}`) ?? []);
-  const found = test(values, runLoad(events, places)?.byBlock ?? null, planned);
+  const stolen = places.flatMap((place) =>
+    stolenByBlock(
+      cells.filter(({ block, attempt }) => block === place.block && attempt === place.attempt),
+      [place.block],
+      { cores: 2, threads: 2 },
+    ),
+  );
+  const found = test(values, { loads: runLoad(events, places)?.byBlock ?? [], stolen }, planned);
   return { verdict: found?.verdict ?? 'INCONCLUSIVE', faster: found?.faster ?? null, raw };
 }
 
 /** At the planned looks, stopped when resolved. */
 function test(
   values: readonly { readonly a: number; readonly b: number }[],
-  loads: readonly (number | null)[] | null,
+  machine: { readonly loads: readonly (number | null)[]; readonly stolen: readonly (number | null)[] } | null,
   planned: number,
 ): Comparison | undefined {
   let last: Comparison | undefined;
@@ -149,7 +184,7 @@ function test(
       ]),
       alpha,
       margin: MARGIN,
-      ...(loads === null ? {} : { loads: loads.slice(0, blocks) }),
+      ...(machine === null ? {} : { loads: machine.loads.slice(0, blocks), stolen: machine.stolen.slice(0, blocks) }),
     });
     [last] = comparisons;
     if (isResolved(comparisons)) break;

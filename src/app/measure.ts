@@ -14,7 +14,7 @@ import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/
 import { progressFromEvents } from '../core/protocol/progress.ts';
 import type { RunEvent } from '../core/record.ts';
 import { earlyEndGate, tokenCountGate, truncationGate } from '../core/validity/gates.ts';
-import { isBlockNoisy } from '../core/validity/noise.ts';
+import { isBlockNoisy, standingSteal } from '../core/validity/noise.ts';
 import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import type { RunLog } from '../store/run-folder.ts';
@@ -245,7 +245,11 @@ class Measurement {
       case 'close-block': {
         const { block, attempt } = action;
         const { disturbances, sustained, busiest } = await this.watcher.closeBlock();
-        const seen = isBlockNoisy(this.interferenceOf(block, attempt));
+        const ended = this.endedCells();
+        const seen = isBlockNoisy(
+          ended.filter((cell) => cell.block === block && cell.attempt === attempt),
+          standingSteal(ended),
+        );
         const reasons = [...seen, ...disturbances.map(({ reason }) => reason)].slice(0, 50);
         const state = reasons.length > 0 ? ('rejected' as const) : ('accepted' as const);
         await this.append({
@@ -334,12 +338,14 @@ class Measurement {
     }
   }
 
-  private interferenceOf(block: number, attempt: number): Parameters<typeof isBlockNoisy>[0] {
-    return this.ask.log.events.flatMap((event) =>
-      event.type === 'cell-end' && event.block === block && event.attempt === attempt && event.state === 'complete'
-        ? [{ engine: event.engine, interference: event.interference }]
-        : [],
-    );
+  /** Of this session: what the hypervisor took yesterday says nothing about today. */
+  private endedCells(): Extract<RunEvent, { type: 'cell-end' }>[] {
+    const { events } = this.ask.log;
+    const start = events.findLastIndex(({ type }) => type === 'session');
+    return events
+      .slice(start + 1)
+      .filter((event) => event.type === 'cell-end')
+      .filter(({ state }) => state === 'complete');
   }
 
   /** What the check found; it is in the log, so that a resumed run sends the same texts. */

@@ -12,7 +12,7 @@ function runs(name: string, b: number, effect = 0): LoadedRun[] {
   return Array.from({ length: RUNS }, (_, seed) => loadedRun(name, { a: 1, b }, { blocks: 12, seed, effect }));
 }
 
-describe.each(['drift', 'thermal', 'neighbour', 'self-heating'])('%s', (name) => {
+describe.each(['drift', 'thermal', 'neighbour', 'self-heating', 'steal'])('%s', (name) => {
   test.each([1, 1.5, 2])('felt 1:%d by equal engines: a false FASTER in at most 2%', (b) => {
     const wrong = runs(name, b).filter(({ verdict }) => verdict === 'FASTER');
     expect(wrong.length / RUNS).toBeLessThanOrEqual(0.02);

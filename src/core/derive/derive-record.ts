@@ -14,7 +14,7 @@ import { collect, latestFacts } from './collect.ts';
 import type { Collected } from './collect.ts';
 import { compareAll } from './families.ts';
 import { deriveLadder } from './ladder.ts';
-import { describeMachine, loadsOf } from './machine-state.ts';
+import { describeMachine, loadsOf, stolenOf } from './machine-state.ts';
 import { listNotMeasured, listWarnings } from './notices.ts';
 import { describeRoofline, rooflineGates } from './roofline.ts';
 import { summarise } from './summaries.ts';
@@ -57,6 +57,7 @@ export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], op
     analysis: analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
     override: overrideOf(tested),
     loads: loadsOf(events, collected.acceptedBlocks),
+    stolen: stolenOf(events, collected.acceptedBlocks, manifest),
   };
   const { comparisons, alpha } = compareAll(compared);
   const certificate = certify({ manifest, engines: measured, gates, collected, samples: measuredSamples(events) });

@@ -23,6 +23,7 @@ export interface FamiliesInput {
   readonly voided: ReadonlyMap<string, string>;
   /** ln slowdown of the machine by accepted block; null: nothing looked at it. */
   readonly loads: readonly (number | null)[] | null;
+  readonly stolen: readonly (number | null)[];
 }
 
 /** @returns the comparisons, and the level that all of them were tested at. */
@@ -89,6 +90,7 @@ function family(input: FamiliesInput, { metric, prompt, alpha, values, notCompar
     alpha,
     margin: input.manifest.plan.margin,
     ...(input.loads === null ? {} : { loads: input.loads.slice(0, input.analysis.blocks) }),
+    stolen: input.stolen.slice(0, input.analysis.blocks),
     override: input.override,
     voided: input.voided,
     notCompared,

@@ -6,6 +6,7 @@ import { mean, meanInterval } from '../stats/describe.ts';
 import { holm } from '../stats/holm.ts';
 import { BLOCKS_MIN, compareFamily } from '../verdict/compare-family.ts';
 import type { FamilyInput } from '../verdict/compare-family.ts';
+import { stealBias } from '../validity/load.ts';
 import { crossCheck } from '../verdict/cross-check.ts';
 import { ALPHA } from '../verdict/looks.ts';
 import type { Analysis } from '../verdict/looks.ts';
@@ -26,6 +27,8 @@ export interface CostsInput {
   /** Level of the run's comparisons. */
   readonly alpha: number;
   readonly override: NonNullable<FamilyInput['override']> | null;
+  /** ln slowdown by the hypervisor, by accepted block. */
+  readonly stolen: readonly (number | null)[];
 }
 
 /** A metric turned so that less is better: rates become times per token. */
@@ -88,6 +91,7 @@ function compareOne(base: string, quantity: Quantity, input: CostsInput): Costed
     against: base,
     alpha,
     margin: manifest.plan.margin,
+    stolen: input.stolen.slice(0, analysis.blocks),
     override,
     voided,
     notCompared: notCompared(input, quantity.prompt),
@@ -97,7 +101,10 @@ function compareOne(base: string, quantity: Quantity, input: CostsInput): Costed
     const { b } = comparison;
     const pairs = pairsOf(values.get(base), values.get(b));
     const state = stateOf(comparison, shown.has(b), override !== null);
-    const extra = extraOf(comparison, pairs, alpha / shown.familySize);
+    const extra = extraOf(comparison, pairs, {
+      localAlpha: alpha / shown.familySize,
+      bias: stealBias(input.stolen.slice(0, analysis.blocks)),
+    });
     return { engine: b, cost: { ...toCost(comparison, quantity, state), ...extra } };
   });
 }
@@ -125,13 +132,14 @@ interface Shown {
 function differencesShown(
   comparisons: readonly Comparison[],
   values: ReadonlyMap<string, BlockValues>,
-  { alpha, manifest }: CostsInput,
+  { alpha, manifest, stolen, analysis }: CostsInput,
 ): Shown {
   const family = comparisons.filter(({ verdict }) => verdict !== 'VOID' && verdict !== 'NOT_COMPARED');
   const levels = holm(
     family.map(({ pDifferent }) => pDifferent ?? 1),
     alpha,
   );
+  const bias = stealBias(stolen.slice(0, analysis.blocks));
   const shown = family.filter(({ a, b }, index) => {
     const level = levels[index];
     assert(level !== undefined, 'every pair of the family has its level');
@@ -139,7 +147,7 @@ function differencesShown(
     const gains = pairsOf(values.get(a), values.get(b)).map(([of, other]) => Math.log(other / of));
     const { localAlpha } = level;
     const { margin } = manifest.plan;
-    return crossCheck({ verdict: 'SLIGHTLY_FASTER', localAlpha, gains, margin }).verdict === 'SLIGHTLY_FASTER';
+    return crossCheck({ verdict: 'SLIGHTLY_FASTER', localAlpha, gains, margin, bias }).verdict === 'SLIGHTLY_FASTER';
   });
   const engines = new Set(shown.map(({ b }) => b));
   return { has: (engine) => engines.has(engine), familySize: Math.max(1, family.length) };
@@ -154,18 +162,19 @@ function stateOf({ verdict, ratio }: Comparison, isShown: boolean, isOverridden:
   return verdict === 'EQUIVALENT' ? 'none' : 'unresolved';
 }
 
-/** Rung - base in the quantity's unit, at the level of the ratio's interval; nothing for a void pair. */
+/** Rung - base in the quantity's unit, at the level of the ratio's interval and with its room for steal; nothing for a void pair. */
 function extraOf(
   { verdict }: Comparison,
   pairs: readonly (readonly [number, number])[],
-  localAlpha: number,
+  { localAlpha, bias }: { readonly localAlpha: number; readonly bias: number },
 ): Pick<LadderCost, 'extra' | 'extraLow' | 'extraHigh'> {
   if (verdict === 'VOID' || pairs.length === 0) return { extra: null, extraLow: null, extraHigh: null };
   const differences = pairs.map(([base, rung]) => rung - base);
   if (differences.length < BLOCKS_MIN) return { extra: mean(differences), extraLow: null, extraHigh: null };
   const confidence = 1 - (verdict === 'NOT_COMPARED' ? ALPHA : localAlpha);
   const { estimate, low, high } = meanInterval(differences, confidence);
-  return { extra: estimate, extraLow: low, extraHigh: high };
+  const room = Math.expm1(bias) * mean(pairs.map(([base]) => base));
+  return { extra: estimate, extraLow: low - room, extraHigh: high + room };
 }
 
 /** Values of both in the blocks that they have in common. */

@@ -1,8 +1,8 @@
 /** What the looks at the machine say about a whole run. */
 import type { MachineCheckEvent, MachineState } from '../machine-check-schema.ts';
-import type { RunEvent } from '../record.ts';
+import type { Manifest, RunEvent } from '../record.ts';
 import { mean } from '../stats/describe.ts';
-import { runLoad } from '../validity/load.ts';
+import { runLoad, stolenByBlock } from '../validity/load.ts';
 import { baselineOf, loadOf, readingsOf } from '../validity/machine-checks.ts';
 import type { FamiliesInput } from './families.ts';
 
@@ -13,13 +13,32 @@ export function loadsOf(
   events: readonly RunEvent[],
   acceptedBlocks: readonly number[],
 ): readonly (number | null)[] | null {
-  const attempts = new Map(
+  const attempts = acceptedAttempts(events);
+  const accepted = acceptedBlocks.map((block) => ({ block, attempt: attempts.get(block) ?? 0 }));
+  return runLoad(events, accepted)?.byBlock ?? null;
+}
+
+/** ln slowdown by the hypervisor by accepted block; null where the system does not tell. */
+export function stolenOf(
+  events: readonly RunEvent[],
+  acceptedBlocks: readonly number[],
+  { machine, settings }: Pick<Manifest, 'machine' | 'settings'>,
+): readonly (number | null)[] {
+  const attempts = acceptedAttempts(events);
+  const cells = events.flatMap((event) =>
+    event.type === 'cell-end' && event.state === 'complete' && attempts.get(event.block) === event.attempt
+      ? [{ block: event.block, stealShare: event.interference.stealShare }]
+      : [],
+  );
+  return stolenByBlock(cells, acceptedBlocks, { cores: machine.logicalCores, threads: settings.threads });
+}
+
+function acceptedAttempts(events: readonly RunEvent[]): Map<number, number> {
+  return new Map(
     events.flatMap((event) =>
       event.type === 'block-end' && event.state === 'accepted' ? [[event.block, event.attempt] as const] : [],
     ),
   );
-  const accepted = acceptedBlocks.map((block) => ({ block, attempt: attempts.get(block) ?? 0 }));
-  return runLoad(events, accepted)?.byBlock ?? null;
 }
 
 /** Null in records from before there were looks. */

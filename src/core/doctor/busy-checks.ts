@@ -69,7 +69,9 @@ export function checkBusy({ activity, host }: DoctorFacts): Finding[] {
       what: stolen
         ? `The hypervisor takes ${percent(stealShare ?? 0)} of the processor for other guests (others here: ${percent(foreignCpuShare)}${load}).`
         : `Other programs use ${percent(foreignCpuShare)} of the processor now${load}.`,
-      why: 'A run rejects every block that is disturbed like this, and ends without a verdict when too many are.',
+      why: stolen
+        ? 'A run claims no difference that is smaller than this, and rejects blocks in which it changes.'
+        : 'A run rejects every block that is disturbed like this, and ends without a verdict when too many are.',
       remedy: stolen
         ? 'Use a machine or an instance type that does not share its cores, or try at another time.'
         : `Close what is not needed: ${busyNames(activity, host.platform)}`,

@@ -22,11 +22,13 @@ export function smallestDetectable(input: {
   readonly count: number;
   readonly alpha: number;
   readonly margin: number;
+  /** ln of a systematic error that a difference has to exceed; see pairedTest. */
+  readonly bias?: number;
 }): Detectable {
-  const { deviation, count, alpha, margin } = input;
+  const { deviation, count, alpha, margin, bias = 0 } = input;
   assert(count >= 2, 'a detectable effect needs two blocks');
   const quantiles = tQuantile(1 - alpha / 2, count - 1) + tQuantile(POWER, count - 1);
-  const different = Math.exp((quantiles * deviation) / Math.sqrt(count));
+  const different = Math.exp(bias + (quantiles * deviation) / Math.sqrt(count));
   return { different, faster: different * margin };
 }
 

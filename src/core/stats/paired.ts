@@ -17,23 +17,30 @@ export interface PairedTest {
   readonly pEquivalent: number;
 }
 
-/** The three tests of the protocol, P6, with se = s_d / sqrt(n). Two values at least. */
-export function pairedTest(differences: readonly number[], margin: number): PairedTest {
+/**
+ * The three tests of the protocol, P6, with se = s_d / sqrt(n). Two values at least.
+ * @param bias ln of a systematic error that the differences may have, in either direction: what lies within it is not
+ *   a difference, and equivalence has that much less room
+ */
+export function pairedTest(differences: readonly number[], margin: number, bias = 0): PairedTest {
   assert(differences.length >= 2, 'a paired test needs two blocks');
   assert(margin > 1, 'a margin is a ratio above 1');
+  assert(bias >= 0, 'a bias is a size');
   const count = differences.length;
   const average = mean([...differences]);
   const deviation = standardDeviation(differences);
   const standardError = deviation / Math.sqrt(count);
-  const excess = Math.abs(average) - Math.log(margin);
-  const tail = (distance: number): number => tTail(standardize(distance, standardError), count - 1);
+  const distance = Math.abs(average) - bias;
+  const excess = distance - Math.log(margin);
+  const room = Math.log(margin) - bias - Math.abs(average);
+  const tail = (size: number): number => tTail(standardize(size, standardError), count - 1);
   return {
     count,
     mean: average,
     deviation,
-    pDifferent: Math.min(1, 2 * tail(Math.abs(average))),
+    pDifferent: distance <= 0 ? 1 : Math.min(1, 2 * tail(distance)),
     pBeyond: excess <= 0 ? 1 : Math.min(1, 2 * tail(excess)),
-    pEquivalent: tail(-excess),
+    pEquivalent: tail(room),
   };
 }
 

@@ -15,10 +15,37 @@ import { baselineOf, blockLooks, loadOf, readingsOf } from './machine-checks.ts'
 export const EXCESS_LOAD_MAX = 0.05;
 /** An engine reacts at most this much more than another, so that the ratio is off by at most the excess load itself. */
 const SENSITIVITY_MAX = 2;
+/** More than this taken from a thread is no measurement; it keeps the logarithm finite. */
+const STEAL_TOLD_MAX = 0.9;
 /** The quiet level is that of the quietest tenth: the single quietest look would be luck. */
 const QUIET_SHARE = 0.1;
 /** Flagged: a ratio that follows the load at this level of chance. */
 const SLOPE_ALPHA = 0.05;
+
+/**
+ * ln slowdown of the engines by the hypervisor, by accepted block: it took `stealShare` of all cores, and the engines
+ * used `threads` of them. Null where the system does not tell.
+ */
+export function stolenByBlock(
+  cells: readonly { readonly block: number; readonly stealShare: number | null }[],
+  accepted: readonly number[],
+  machine: { readonly cores: number; readonly threads: number },
+): (number | null)[] {
+  const perThread = Math.max(1, machine.cores / machine.threads);
+  return accepted.map((block) => {
+    const shares = cells.flatMap((cell) => (cell.block === block ? (cell.stealShare ?? []) : []));
+    return shares.length === 0 ? null : -Math.log1p(-Math.min(STEAL_TOLD_MAX, mean(shares) * perThread));
+  });
+}
+
+/**
+ * ln of the error that a ratio may have because of steal. The canary does not see what is taken all the time, and an
+ * engine whose threads wait for each other loses more by it than another: at most twice as much.
+ */
+export function stealBias(stolen: readonly (number | null)[]): number {
+  const known = stolen.filter((value) => value !== null);
+  return known.length === 0 ? 0 : (SENSITIVITY_MAX - 1) * mean(known);
+}
 
 export interface RunLoad {
   /** ln slowdown by accepted block, in order of acceptance, from the quiet level; null where the canary was silent. */

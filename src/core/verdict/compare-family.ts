@@ -1,7 +1,7 @@
 /** Verdicts on every pair of engines in one family: one metric on one prompt. */
 import { assert } from '../assert.ts';
 import type { Comparison } from '../record.ts';
-import { judgeLoad, survivesLoad } from '../validity/load.ts';
+import { judgeLoad, stealBias, survivesLoad } from '../validity/load.ts';
 import { formatPercent } from './wording.ts';
 import { smallestDetectable } from '../stats/detectable.ts';
 import { mean, meanInterval } from '../stats/describe.ts';
@@ -31,6 +31,8 @@ export interface FamilyInput {
   readonly margin: number;
   /** ln slowdown of the machine by the same blocks, from its quiet level; without it the machine counts as quiet. */
   readonly loads?: readonly (number | null)[];
+  /** ln slowdown by what the hypervisor took from the engines in the same blocks; without it, nothing was taken. */
+  readonly stolen?: readonly (number | null)[];
   /** Replaces every verdict that would have been given: a noisy run, or no planned look yet. */
   readonly override?: { readonly verdict: 'NOISY' | 'INCONCLUSIVE'; readonly reason: string } | null;
   /** Engine to reason: a gate failed. Its comparisons are VOID and carry no numbers. */
@@ -48,6 +50,8 @@ interface Pair {
   readonly gains: readonly number[];
   /** Of the machine in the same blocks. */
   readonly loads: readonly (number | null)[];
+  /** ln of the error that unequal suffering from the hypervisor may have made. */
+  readonly bias: number;
   readonly tested: PairedTest | null;
 }
 
@@ -113,11 +117,13 @@ function listPairs(input: FamilyInput): Pair[] {
       const common = left.flatMap((value, block) => {
         const other = right[block] ?? null;
         if (value === null || other === null) return [];
-        return [{ gain: isTime ? other - value : value - other, load: input.loads?.[block] ?? null }];
+        const gain = isTime ? other - value : value - other;
+        return [{ gain, load: input.loads?.[block] ?? null, stolen: input.stolen?.[block] ?? null }];
       });
       const gains = common.map(({ gain }) => gain);
-      const tested = gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin) : null;
-      return [{ a, b, gains, loads: common.map(({ load }) => load), tested }];
+      const bias = stealBias(common.map(({ stolen }) => stolen));
+      const tested = gains.length >= BLOCKS_MIN ? pairedTest(gains, input.margin, bias) : null;
+      return [{ a, b, gains, bias, loads: common.map(({ load }) => load), tested }];
     }),
   );
 }
@@ -167,9 +173,10 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
     count: tested.count,
     alpha: localAlpha,
     margin: input.margin,
+    bias: pair.bias,
   });
   const found = verdictOf(levels);
-  const checked = crossCheck({ ...found, gains: pair.gains, margin: input.margin });
+  const checked = crossCheck({ ...found, gains: pair.gains, margin: input.margin, bias: pair.bias });
   const loaded = underLoad(input, pair, { verdict: checked.verdict, localAlpha });
   const verdict = input.override?.verdict ?? loaded.verdict;
   const named = verdict === 'FASTER' || verdict === 'SLIGHTLY_FASTER';
@@ -185,6 +192,7 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
     reasons: [
       input.override?.reason ?? [],
       checked.reason,
+      stealReason(pair.bias),
       loaded.reasons,
       named && qualifier !== null ? `faster, ${qualifier}` : [],
     ].flat(),
@@ -194,7 +202,7 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
 /** A ratio of a busy machine is not that of a quiet one (correction 2): no winner is named unless it would win anyway. */
 function underLoad(
   { margin }: FamilyInput,
-  { gains, loads }: Pair,
+  { gains, loads, bias }: Pair,
   found: {
     readonly verdict: 'FASTER' | 'EQUIVALENT' | 'SLIGHTLY_FASTER' | 'INCONCLUSIVE';
     readonly localAlpha: number;
@@ -203,7 +211,7 @@ function underLoad(
   const { excess, slope } = judgeLoad(gains, loads);
   const follows =
     slope === null ? [] : ['the ratio depends on the load of the machine (its slope over the canary is beyond chance)'];
-  const { low, high } = meanInterval(gains, 1 - found.localAlpha);
+  const { low, high } = widened(meanInterval(gains, 1 - found.localAlpha), bias);
   const survives = survivesLoad({
     excess,
     verdict: found.verdict,
@@ -213,6 +221,21 @@ function underLoad(
   if (survives) return { verdict: found.verdict, reasons: follows };
   const busy = `the machine was ${formatPercent(Math.expm1(excess ?? 0))} slower than at its quietest, and engines may react differently to that: at rest the result may be another`;
   return { verdict: 'LOAD_DEPENDENT', reasons: [busy, ...follows] };
+}
+
+/** Less than this is not worth a sentence: it changes no printed digit. */
+const BIAS_TOLD_MIN = 0.005;
+
+function stealReason(bias: number): string[] {
+  if (bias < BIAS_TOLD_MIN) return [];
+  const share = formatPercent(-Math.expm1(-bias));
+  return [
+    `the hypervisor took ${share} of the engines' time throughout, from one engine maybe more than from another: the interval and the tests leave that much room`,
+  ];
+}
+
+function widened<T extends { readonly low: number; readonly high: number }>(interval: T, bias: number): T {
+  return { ...interval, low: interval.low - bias, high: interval.high + bias };
 }
 
 function verdictOf(levels: Levels): {
@@ -243,7 +266,7 @@ function identity(
 function ratios(pair: Pair, localAlpha: number): Partial<Pick<Comparison, 'ratio' | 'low' | 'high' | 'confidence'>> {
   if (pair.gains.length === 0) return {};
   if (pair.tested === null) return { ratio: Math.exp(mean([...pair.gains])) };
-  const { estimate, low, high } = meanInterval(pair.gains, 1 - localAlpha);
+  const { estimate, low, high } = widened(meanInterval(pair.gains, 1 - localAlpha), pair.bias);
   // A wide interval on few blocks may leave the range of a double.
   const bounded = (log: number): number => Math.exp(Math.min(700, Math.max(-700, log)));
   return { ratio: bounded(estimate), low: bounded(low), high: bounded(high), confidence: 1 - ALPHA };

@@ -9,6 +9,8 @@ export interface CrossCheckInput {
   readonly localAlpha: number;
   readonly gains: readonly number[];
   readonly margin: number;
+  /** ln of the systematic error that the gains may have; see pairedTest. */
+  readonly bias: number;
 }
 
 /**
@@ -25,16 +27,16 @@ export function crossCheck(input: CrossCheckInput): { readonly verdict: Found; r
   };
 }
 
-function agrees({ verdict, localAlpha, gains, margin }: CrossCheckInput): boolean {
+function agrees({ verdict, localAlpha, gains, margin, bias }: CrossCheckInput): boolean {
   if (verdict === 'INCONCLUSIVE') return true;
-  if (verdict === 'SLIGHTLY_FASTER') return signedRankP(gains) <= localAlpha;
-  if (verdict === 'FASTER') {
-    const { estimate } = hodgesLehmann(gains, 1 - localAlpha);
-    const beyond = Math.abs(estimate) > Math.log(margin);
-    return beyond && signedRankP(gains, Math.sign(estimate) * Math.log(margin)) <= localAlpha;
+  if (verdict === 'EQUIVALENT') {
+    const { low, high } = hodgesLehmann(gains, 1 - 2 * localAlpha);
+    const room = Math.log(margin) - bias;
+    return low !== null && high !== null && low > -room && high < room;
   }
-  const { low, high } = hodgesLehmann(gains, 1 - 2 * localAlpha);
-  return low !== null && high !== null && low > -Math.log(margin) && high < Math.log(margin);
+  const { estimate } = hodgesLehmann(gains, 1 - localAlpha);
+  const beyond = bias + (verdict === 'FASTER' ? Math.log(margin) : 0);
+  return Math.abs(estimate) > beyond && signedRankP(gains, Math.sign(estimate) * beyond) <= localAlpha;
 }
 
 function signConsistency(gains: readonly number[]): string {

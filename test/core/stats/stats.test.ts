@@ -61,6 +61,22 @@ test('without spread the tests are certain, and a difference of exactly nothing 
   expect(pairedTest([0, 0, 0], 1.05)).toMatchObject({ pDifferent: 1, pBeyond: 1, pEquivalent: 0 });
 });
 
+test('a systematic error takes its size off a difference, and room off equivalence', () => {
+  const values = [0.08, 0.12, 0.09, 0.11];
+  const plain = (mean: number, margin = 1.05) =>
+    pairedTest(
+      values.map((value) => value - 0.1 + mean),
+      margin,
+    );
+  const biased = pairedTest(values, 1.05, 0.03);
+  expect(biased.mean).toBeCloseTo(0.1, 12);
+  expect(biased.pDifferent).toBeCloseTo(plain(0.07).pDifferent, 10);
+  expect(biased.pBeyond).toBeCloseTo(plain(0.07).pBeyond, 10);
+  expect(pairedTest(values, 1.2, 0.03).pEquivalent).toBeCloseTo(plain(0.13, 1.2).pEquivalent, 10);
+  expect(pairedTest(values, 1.05, 0.2)).toMatchObject({ pDifferent: 1, pBeyond: 1 });
+  expect(pairedTest([0, 0, 0], 1.05, 0.06).pEquivalent).toBe(1);
+});
+
 test('Holm rejects down to the first acceptance and no further', () => {
   const results = holm([0.01, 0.04, 0.03, 0.005], 0.05);
   expect(results.map(({ rejected }) => rejected)).toEqual([true, false, false, true]);

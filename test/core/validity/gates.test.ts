@@ -11,7 +11,7 @@ import {
   wrongModelGate,
 } from '../../../src/core/validity/gates.ts';
 import type { CacheEvidence } from '../../../src/core/validity/gates.ts';
-import { isBlockNoisy, runNoise } from '../../../src/core/validity/noise.ts';
+import { isBlockNoisy, runNoise, standingSteal } from '../../../src/core/validity/noise.ts';
 import { SETTINGS } from '../fixtures.ts';
 
 test('token count of a text: what to do is another thing', () => {
@@ -229,6 +229,21 @@ test('a block is noisy by foreign CPU over 5% and steal over 2%, and what is unk
   expect(isBlockNoisy(cell(0.23, 0.031))).toEqual([
     'other programs used 23% of the CPU beside a (limit 5.0%)',
     'the hypervisor took 3.1% of the CPU from a (limit 2.0%)',
+  ]);
+});
+
+test('what the hypervisor takes all the time is no reason to run a block again, what comes on top is', () => {
+  const cells = (...shares: (number | null)[]) =>
+    shares.map((stealShare) => ({
+      engine: 'a',
+      interference: { foreignCpuShare: null, stealShare, ownCpuShare: null },
+    }));
+  expect(standingSteal(cells(0.03, 0.05, 0.04, 0.09, null))).toBeCloseTo(0.045, 12);
+  expect(standingSteal(cells(0.4, 0.5))).toBe(0.1);
+  expect(standingSteal(cells(null))).toBe(0);
+  expect(isBlockNoisy(cells(0.06), 0.04)).toEqual([]);
+  expect(isBlockNoisy(cells(0.061), 0.04)).toEqual([
+    'the hypervisor took 6.1% of the CPU from a (limit 6.0%, 4.0% is usual here)',
   ]);
 });
 

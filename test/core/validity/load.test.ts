@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { regress } from '../../../src/core/stats/regression.ts';
-import { judgeLoad, quietLevel, survivesLoad } from '../../../src/core/validity/load.ts';
+import { judgeLoad, quietLevel, stealBias, stolenByBlock, survivesLoad } from '../../../src/core/validity/load.ts';
 
 describe('regression', () => {
   test('slope and p: by hand, the tail of t with 4 degrees of freedom by numeric integration', () => {
@@ -13,6 +13,22 @@ describe('regression', () => {
     expect(regress([1, 1, 1, 1], [1, 2, 3, 4])).toEqual({ slope: 0, p: 1 });
     expect(regress([1, 2, 3, 4], [5, 5, 5, 5])).toEqual({ slope: 0, p: 1 });
   });
+});
+
+test('what was stolen, by block: of the cores that the engines used; its error is at most its mean', () => {
+  const cells = [
+    { block: 0, stealShare: 0.03 },
+    { block: 0, stealShare: 0.05 },
+    { block: 1, stealShare: null },
+    { block: 2, stealShare: 0.04 },
+  ];
+  const byBlock = stolenByBlock(cells, [2, 0, 1], { cores: 2, threads: 2 });
+  expect(byBlock.map((value) => value?.toFixed(6) ?? null)).toEqual(['0.040822', '0.040822', null]);
+  expect(stealBias(byBlock)).toBeCloseTo(-Math.log(0.96), 12);
+  expect(stealBias([null])).toBe(0);
+  // On one thread of two cores, all of it hit that thread.
+  expect(stolenByBlock(cells, [2], { cores: 2, threads: 1 })[0]).toBeCloseTo(-Math.log(0.92), 12);
+  expect(stolenByBlock(cells, [2], { cores: 2, threads: 4 })[0]).toBeCloseTo(-Math.log(0.96), 12);
 });
 
 test('the quiet level is exceeded by nine in ten', () => {

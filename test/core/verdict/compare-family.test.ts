@@ -55,6 +55,25 @@ describe('the four verdicts', () => {
     });
   });
 
+  test('a difference that the hypervisor may have made is not claimed, and the interval has room for it', () => {
+    const stolen = Array.from({ length: 12 }, () => 0.04);
+    const engines = { a: times(100), b: times(103, 12, 1) };
+    expect(family(engines)[0]).toMatchObject({ verdict: 'EQUIVALENT' });
+    const [found] = family(engines, { stolen });
+    expect(found).toMatchObject({ verdict: 'INCONCLUSIVE', faster: null });
+    expect(found?.reasons.at(-1)).toBe(
+      "the hypervisor took 3.9% of the engines' time throughout, from one engine maybe more than from another: the interval and the tests leave that much room",
+    );
+    const [plain] = family(engines);
+    expect(Math.log(found?.high ?? 0) - Math.log(plain?.high ?? 0)).toBeCloseTo(0.04, 10);
+    expect(Math.log(plain?.low ?? 0) - Math.log(found?.low ?? 0)).toBeCloseTo(0.04, 10);
+    expect(family({ a: times(100), b: times(130, 12, 1) }, { stolen })[0]).toMatchObject({ verdict: 'FASTER' });
+    expect(family({ a: times(100), b: times(109, 12, 1) })[0]).toMatchObject({ verdict: 'FASTER' });
+    expect(family({ a: times(100), b: times(109, 12, 1) }, { stolen })[0]).toMatchObject({
+      verdict: 'SLIGHTLY_FASTER',
+    });
+  });
+
   test('rates: more is faster', () => {
     expect(family({ a: times(50), b: times(80) }, { metric: 'decode' })[0]).toMatchObject({
       verdict: 'FASTER',
