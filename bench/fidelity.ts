@@ -28,7 +28,11 @@ const PAIRS = Number(process.env['PAIRS'] ?? 10);
  * MLX on a CPU needs a minute for 512 tokens, and a spread of some percent per request: its decode is measured after
  * short prompts, so that there can be pairs enough for both.
  */
-const REFERENCE = { prefillPairs: 4, decodePairs: Number(process.env['DECODE_PAIRS'] ?? 14), decodeAfterTokens: 32 };
+const REFERENCE = {
+  prefillPairs: Number(process.env['PREFILL_PAIRS'] ?? 4),
+  decodePairs: Number(process.env['DECODE_PAIRS'] ?? 14),
+  decodeAfterTokens: 32,
+};
 /** Room in the counter of nonces; with 14 pairs a process none repeats. */
 const ITERATIONS_MAX = 14;
 const LOAD_TIMEOUT_MS = 120_000;

@@ -4,6 +4,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   'convert-mlx': async () => (await import('./convert-mlx.ts')).convertMlx(),
   fidelity: async () => (await import('./fidelity.ts')).fidelity(),
   inspect: async () => (await import('./inspect.ts')).inspect(),
+  selftests: async () => (await import('./selftests.ts')).selftests(),
   repack: async () => (await import('./repack.ts')).repack(),
   twins: async () => (await import('./twins.ts')).twins(),
   statistics: async () => (await import('./statistics.ts')).statistics(),
