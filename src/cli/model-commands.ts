@@ -114,13 +114,16 @@ function addConvert(models: Command): void {
   models
     .command('convert')
     .description(
-      'a Hugging Face folder (safetensors) or a .gguf file into another format; needs little memory whatever the size',
+      'a Hugging Face or MLX folder (safetensors) or a .gguf file into another format; needs little memory whatever the size',
     )
-    .argument('<source>', 'Hugging Face folder with config.json, tokenizer and safetensors, or path of a .gguf file')
+    .argument(
+      '<source>',
+      'Hugging Face or MLX folder with config.json, tokenizer and safetensors, or path of a .gguf file',
+    )
     .addOption(new Option('--to <format>', 'format to write').choices(['gguf', 'mlx']).makeOptionMandatory())
     .option(
       '-q, --quant <type>',
-      'gguf, needed: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k',
+      'gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k (default, from a folder: lossless, every weight the same number, or refused)',
     )
     .option('--imatrix <file>', 'gguf: importance matrix of llama-imatrix, for better low-bit types')
     .option(

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { readGgufHeader } from '../../src/models/gguf/read-header.ts';
 import { fixturePath } from '../models/fixture.ts';
 import { useWorkspace } from './cli.ts';
 
@@ -25,6 +26,28 @@ describe('models convert --to mlx and models verify', () => {
     expect([far.code, far.stdout.split(':')[0]]).toEqual([7, 'Different']);
     const inspected = await w.runoff(['models', 'inspect', 'tiny-mlx-8bit']);
     expect(inspected.stdout).toMatch(/quantisation +8-bit affine, groups of 32/);
+  });
+
+  test('and back to a GGUF: the same weights, and the same vocabulary', async () => {
+    const w = workspace();
+    await copyFile(fixturePath('tiny-qwen3.gguf'), join(w.folder, 'tiny.gguf'));
+    expect(await w.runoff(['models', 'convert', 'tiny.gguf', '--to', 'mlx', '--out', 'mlx'])).toMatchObject({
+      code: 0,
+    });
+    const back = await w.runoff(['models', 'convert', 'mlx', '--to', 'gguf', '--out', 'back.gguf']);
+    expect(back.code).toBe(0);
+    expect(back.stderr).toContain('Every weight is the same number as in the folder; that was checked.');
+    const same = await w.runoff(['models', 'verify', 'tiny.gguf', 'back.gguf']);
+    expect([same.code, same.stdout.split(':')[0]]).toEqual([0, 'Identical']);
+    const [before, after] = [
+      (await readGgufHeader(join(w.folder, 'tiny.gguf'))).metadata,
+      (await readGgufHeader(join(w.folder, 'back.gguf'))).metadata,
+    ];
+    for (const key of ['model', 'pre', 'tokens', 'token_type', 'merges', 'bos_token_id', 'eos_token_id'])
+      expect([key, after.get(`tokenizer.ggml.${key}`)]).toEqual([key, before.get(`tokenizer.ggml.${key}`)]);
+    const lossy = await w.runoff(['models', 'convert', 'mlx', '--to', 'gguf', '--quant', 'q8_0', '--out', 'q8.gguf']);
+    expect(lossy.code).toBe(0);
+    expect(lossy.stderr).toContain('Without --quant the weights stay the same numbers, where a GGUF can hold them.');
   });
 
   test('a width that does not exist is a wrong command line', async () => {

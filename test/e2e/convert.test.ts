@@ -102,7 +102,7 @@ test('an unknown type, an output that exists, input as output', async () => {
   const to = ['--to', 'gguf', '--quant'];
   expect(await errorOf([file, '--to', 'gguf'])).toMatchInlineSnapshot(`
     "exit 2
-    runoff: A GGUF needs a type: --quant.
+    runoff: A GGUF from a GGUF needs a type: --quant.
       These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K."
   `);
   expect(await errorOf([file, ...to, 'q9'])).toMatchInlineSnapshot(`

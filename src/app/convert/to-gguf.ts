@@ -1,6 +1,7 @@
 /** `runoff models convert --to gguf`: from a Hugging Face folder or a GGUF, with everything checked before anything is written. */
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { gainsFromGgml, needsGgml, writeConverted } from '../../models/convert/convert-to-gguf.ts';
 import { readImportance } from '../../models/convert/importance.ts';
@@ -8,6 +9,7 @@ import { planFromFolder, type ConversionPlan } from '../../models/convert/plan.t
 import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
 import { QUANT_NAMES, type QuantName } from '../../models/convert/recipes.ts';
 import { findGgmlLibrary } from '../../models/convert/run-with-ggml.ts';
+import { isArchitectureName } from '../../models/hugging-face/families.ts';
 import type { GgufMetadata } from '../../models/gguf/metadata.ts';
 import { tokenizerMetadata } from '../../models/tokenizer/to-gguf.ts';
 import { createEnvironments } from '../../platform/environments/environments.ts';
@@ -15,11 +17,12 @@ import { cacheFolder, freeBytes } from '../../platform/folders.ts';
 import { llamaCppPlace } from '../tokenizer.ts';
 import type { Ui } from '../ui.ts';
 import { conversionProgress } from './progress.ts';
+import { proveIdentical } from './prove-identical.ts';
 
 export interface ConvertToGgufAsk {
-  /** A Hugging Face folder or a .gguf file. */
+  /** A Hugging Face or MLX folder, or a .gguf file. */
   readonly source: string;
-  /** Null is an error: there is no type that fits everybody. */
+  /** Null: the weights of a folder stay the same numbers. Of a .gguf file they are these already. */
   readonly quant: string | null;
   /** Null: named after the source and the type, in this folder. */
   readonly out: string | null;
@@ -47,57 +50,109 @@ const GGML_ENVIRONMENT = 'node-llama-cpp';
 /** @throws AppError `usage`, `model-*`, `conversion-failed`, `environment-failed` */
 export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
   const startedMs = performance.now();
-  const quant = quantNamed(ask.quant);
-  const out = resolve(ask.out ?? `${basename(resolve(ask.source)).replace(/\.gguf$/i, '')}-${quant}.gguf`);
+  const isFolder = await isModelFolder(ask.source);
+  const quant = quantNamed(ask, isFolder);
+  const name = basename(resolve(ask.source)).replace(/\.gguf$/i, '');
+  const out = resolve(ask.out ?? `${name}${quant === null ? '' : `-${quant}`}.gguf`);
   await checkOutput(ask, out);
   const importance =
     ask.imatrix === null
       ? null
       : { fileName: basename(ask.imatrix), entryCount: (await readImportance(ask.imatrix)).size };
   ask.ui.status('Reading the model');
-  const { plan, notes } = await planOf(ask, quant, importance);
+  const { plan, notes } = isFolder
+    ? await folderPlan(ask, quant, importance)
+    : await ggufPlan(ask, quant, importance);
   const libraryPath = await ggmlLibrary(plan, ask.ui);
   await checkRoom(out, plan.layout.totalBytes);
+  const proof = quant === null ? proofOf(ask, plan) : null;
   await writeConverted(plan, out, {
     libraryPath,
     importancePath: ask.imatrix,
     threads: ask.threads ?? undefined,
     signal: ask.signal,
-    onProgress: conversionProgress(ask.ui, `Converting to ${quant}`),
+    onProgress: conversionProgress(ask.ui, quant === null ? 'Repacking as GGUF, lossless' : `Converting to ${quant}`),
+    prove: proof?.prove,
   });
   const fileBytes = plan.layout.totalBytes;
   const bitsPerWeight = (8 * (fileBytes - plan.layout.header.byteLength)) / plan.parameterCount;
-  return { path: out, fileBytes, bitsPerWeight, seconds: (performance.now() - startedMs) / 1000, notes };
+  const seconds = (performance.now() - startedMs) / 1000;
+  return { path: out, fileBytes, bitsPerWeight, seconds, notes: proof === null ? notes : [...notes, proof.note] };
 }
 
-function quantNamed(text: string | null): QuantName {
-  const name = QUANT_NAMES.find((candidate) => candidate === text?.toUpperCase());
-  if (name !== undefined) return name;
-  throw new AppError('usage', text === null ? 'A GGUF needs a type: --quant.' : `There is no GGUF type ${text}.`, {
-    hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
-  });
-}
-
-async function planOf(
-  ask: ConvertToGgufAsk,
-  quant: QuantName,
-  importance: { fileName: string; entryCount: number } | null,
-): Promise<{ plan: ConversionPlan; notes: string[] }> {
-  const { source } = ask;
+async function isModelFolder(source: string): Promise<boolean> {
   const info = await stat(source).catch((cause: unknown) => {
     throw new AppError('model-not-found', `There is no model at ${source}.`, { hint: 'Check the path.', cause });
   });
-  if (info.isDirectory()) {
-    const { metadata: tokenizer, notes } = await tokenizerOf(ask);
-    return { plan: await planFromFolder(source, { quant, tokenizer, importance }), notes };
+  return info.isDirectory();
+}
+
+function quantNamed({ quant: text, imatrix }: ConvertToGgufAsk, isFolder: boolean): QuantName | null {
+  if (text === null && isFolder) {
+    if (imatrix === null) return null;
+    throw new AppError('usage', '--imatrix is for quantising; without --quant every weight stays as it is.', {
+      hint: 'Add --quant, or leave --imatrix out.',
+    });
   }
+  const name = QUANT_NAMES.find((candidate) => candidate === text?.toUpperCase());
+  if (name !== undefined) return name;
+  throw new AppError(
+    'usage',
+    text === null ? 'A GGUF from a GGUF needs a type: --quant.' : `There is no GGUF type ${text}.`,
+    {
+      hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
+    },
+  );
+}
+
+type ImportanceFacts = { readonly fileName: string; readonly entryCount: number } | null;
+
+async function folderPlan(
+  ask: ConvertToGgufAsk,
+  quant: QuantName | null,
+  importance: ImportanceFacts,
+): Promise<{ plan: ConversionPlan; notes: string[] }> {
+  const { metadata: tokenizer, notes } = await tokenizerOf(ask);
+  if (quant === null) ask.ui.status('Looking for a GGUF type that holds every weight exactly');
+  const plan = await planFromFolder(ask.source, { quant, tokenizer, importance, signal: ask.signal });
+  const [before] = plan.quantisedBefore;
+  if (quant === null || before === undefined) return { plan, notes };
+  return {
+    plan,
+    notes: [...notes, lossNote(before), 'Without --quant the weights stay the same numbers, where a GGUF can hold them.'],
+  };
+}
+
+async function ggufPlan(
+  { source }: ConvertToGgufAsk,
+  quant: QuantName | null,
+  importance: ImportanceFacts,
+): Promise<{ plan: ConversionPlan; notes: string[] }> {
+  assert(quant !== null, 'a GGUF from a GGUF has another type');
   const plan = await planFromGguf(resolve(source), { quant, importance });
   const [before] = plan.quantisedBefore;
-  const notes =
-    before === undefined
-      ? []
-      : [`The source is ${before}: what that lost is not coming back, and quantising again loses more.`];
-  return { plan, notes };
+  return { plan, notes: before === undefined ? [] : [lossNote(before)] };
+}
+
+function lossNote(before: string): string {
+  return `The source is ${before}: what that lost is not coming back, and quantising again loses more.`;
+}
+
+interface Proof {
+  /** Undefined where the result cannot be compared. */
+  readonly prove: ((made: string) => Promise<void>) | undefined;
+  readonly note: string;
+}
+
+function proofOf({ source, signal, ui }: ConvertToGgufAsk, { architecture }: ConversionPlan): Proof {
+  if (!isArchitectureName(architecture)) {
+    const note = `Every weight was carried over as it is; it was not checked, because models verify does not know ${architecture}.`;
+    return { prove: undefined, note };
+  }
+  return {
+    prove: (made) => proveIdentical({ source: resolve(source), made, form: 'GGUF', signal, ui }),
+    note: 'Every weight is the same number as in the folder; that was checked.',
+  };
 }
 
 /** What was proved is not mentioned: it is what everybody expects. */

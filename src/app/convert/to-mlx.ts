@@ -18,10 +18,10 @@ import {
 import { repackToMlx } from '../../models/mlx/repack.ts';
 import { openConversionSource } from '../../models/mlx/source.ts';
 import { summarizeFolder } from '../../models/mlx/summary.ts';
-import { compareWeights } from '../../models/verify/compare-weights.ts';
 import { freeBytes } from '../../platform/folders.ts';
 import type { Ui } from '../ui.ts';
 import { conversionProgress } from './progress.ts';
+import { proveIdentical } from './prove-identical.ts';
 
 export interface ConvertToMlxAsk {
   /** A Hugging Face folder or a .gguf file. */
@@ -134,28 +134,12 @@ async function lossless(ask: ConvertToMlxAsk, out: string): Promise<Omit<Convert
     scales: ask.dtype === 'f32' ? 'f32' : 'f16',
     signal: ask.signal,
     onProgress: conversionProgress(ask.ui, 'Repacking for MLX, lossless'),
-    check: (folder) => proveIdentical(ask, folder),
+    check: (made) =>
+      proveIdentical({ source: resolve(ask.source), made, form: 'MLX', signal: ask.signal, ui: ask.ui }),
   });
   const { bitsPerWeight } = await summarizeFolder(out);
   const notes = [...warnings, 'Every weight is the same number as in the GGUF; that was checked.'];
   return { fileBytes: outputBytes, bitsPerWeight, notes };
-}
-
-async function proveIdentical({ source, signal, ui }: ConvertToMlxAsk, folder: string): Promise<void> {
-  const { verdict, differing, missingIn } = await compareWeights(resolve(source), folder, {
-    relativeRmseMax: 0,
-    signal,
-    onProgress: conversionProgress(ui, 'Checking that the weights are the same'),
-  });
-  if (verdict === 'identical') return;
-  const [first] = [...differing.map(({ name }) => name), ...missingIn.a, ...missingIn.b];
-  throw new AppError(
-    'conversion-failed',
-    `The MLX form of ${source} differs from it, first in ${first ?? 'nothing'}.`,
-    {
-      hint: 'This is a bug in runoff; please report it.',
-    },
-  );
 }
 
 /** An existing folder is replaced only where asked for, and only if it is a model. */

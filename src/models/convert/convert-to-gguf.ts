@@ -18,6 +18,8 @@ export interface ConvertOptions {
   readonly threads?: number | undefined;
   readonly onProgress: (progress: JobProgress) => void;
   readonly signal?: AbortSignal | undefined;
+  /** Called when the file is complete, under its temporary name; a rejection takes it back. */
+  readonly prove?: ((temporaryPath: string) => Promise<void>) | undefined;
 }
 
 /** True when some tensor's type can only be made or read by ggml. */
@@ -29,8 +31,10 @@ export function needsGgml({ jobs }: ConversionPlan): boolean {
 }
 
 /** Q8_0 can be made in JavaScript; ggml does it on every processor. */
-export function gainsFromGgml({ plans }: ConversionPlan): boolean {
-  return plans.some(({ type }) => type.name === 'Q8_0');
+export function gainsFromGgml({ jobs }: ConversionPlan): boolean {
+  return jobs.some(
+    ({ sourceType, targetType }) => sourceType !== targetType && tensorTypeById(targetType)?.name === 'Q8_0',
+  );
 }
 
 /** Overwrites `outPath` only when complete and checked. @throws AppError `conversion-failed`, `model-invalid`, `environment-failed` */
@@ -39,6 +43,7 @@ export async function writeConverted(plan: ConversionPlan, outPath: string, opti
     await writeThenRename(resolve(outPath), async (temporary) => {
       await write(plan, temporary, options);
       await check(plan, temporary);
+      await options.prove?.(temporary);
     });
   } catch (error) {
     if (error instanceof AppError || options.signal?.aborted === true) throw error;

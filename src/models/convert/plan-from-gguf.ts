@@ -7,7 +7,8 @@ import { numberOf, requiredCount, textOf } from '../gguf/metadata.ts';
 import { readGgufHeader, type GgufHeader } from '../gguf/read-header.ts';
 import { encodeMetadata, type EncodedMetadata } from '../gguf/write.ts';
 import { isKnownArchitecture } from './model-families.ts';
-import { importanceEntries, place, type ConversionPlan, type Item } from './plan.ts';
+import type { Item } from './folder-items.ts';
+import { importanceEntries, place, type SourcedPlan } from './plan.ts';
 import { fileTypeOf, type QuantName } from './recipes.ts';
 import type { GgufValue } from '../gguf/metadata.ts';
 
@@ -23,13 +24,8 @@ export interface GgufPlanOptions {
   readonly importance: { readonly fileName: string; readonly entryCount: number } | null;
 }
 
-export interface GgufPlan extends ConversionPlan {
-  /** Types of the source that had lost precision already, most common first; empty for F32, F16 and BF16. */
-  readonly quantisedBefore: readonly string[];
-}
-
 /** @throws AppError `model-invalid`, `model-unsupported`, `model-not-found` */
-export async function planFromGguf(path: string, { quant, importance }: GgufPlanOptions): Promise<GgufPlan> {
+export async function planFromGguf(path: string, { quant, importance }: GgufPlanOptions): Promise<SourcedPlan> {
   const headers = await readParts(path);
   const first = headers[0] as GgufHeader;
   const { metadata } = first;
@@ -58,6 +54,7 @@ function itemsOf({ path, tensors }: GgufHeader): Item[] {
     name,
     dimensions,
     keptType: type,
+    exactType: type,
     source: {
       sourcePath: path,
       sourceOffset: offset,
@@ -66,6 +63,8 @@ function itemsOf({ path, tensors }: GgufHeader): Item[] {
       columns,
       headRows: null,
       addsOne: false,
+      addsExactly: false,
+      packed: null,
     },
   }));
 }

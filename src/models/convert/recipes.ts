@@ -29,6 +29,30 @@ export function fileTypeOf(quant: QuantName): number {
   return FILE_TYPES[quant];
 }
 
+/** File types for the type of most values, where no recipe names one; the plain K-quants are called small. */
+const TENSOR_FILE_TYPES: Readonly<Record<string, number>> = {
+  ...FILE_TYPES,
+  Q4_K: 14,
+  Q5_K: 16,
+  IQ4_NL: 25,
+  IQ4_XS: 30,
+  TQ2_0: 37,
+  MXFP4: 38,
+};
+
+/** The file type of a mixture that somebody else made: that of most values in matrices. */
+export function commonFileType(
+  tensors: readonly { readonly dimensions: readonly number[]; readonly exactType: TensorType }[],
+): number {
+  const values = new Map<string, number>();
+  for (const { dimensions, exactType } of tensors) {
+    const count = dimensions.length < 2 ? 0 : dimensions.reduce((product, size) => product * size, 1);
+    values.set(exactType.name, (values.get(exactType.name) ?? 0) + count);
+  }
+  const [commonest] = [...values].sort(([, a], [, b]) => b - a);
+  return TENSOR_FILE_TYPES[commonest?.[0] ?? 'F32'] ?? FILE_TYPES.F32;
+}
+
 /** What the converter writes itself; the rest is quantised by ggml. */
 export function isConverterType(quant: QuantName): boolean {
   return quant === 'F32' || quant === 'F16' || quant === 'BF16' || quant === 'Q8_0';
@@ -64,7 +88,7 @@ function converterType(quant: QuantName, { name, dimensions, keptType }: RecipeT
   return (dimensions[0] as number) % type.blockValues === 0 ? type : tensorTypeNamed('F16');
 }
 
-function isKept({ name, dimensions }: Pick<RecipeTensor, 'name' | 'dimensions'>): boolean {
+export function isKept({ name, dimensions }: Pick<RecipeTensor, 'name' | 'dimensions'>): boolean {
   return dimensions.length < 2 || name.endsWith('_norm.weight') || !name.endsWith('.weight');
 }
 

@@ -1,12 +1,14 @@
 /** Streams tensors from their source files into the output: every lane reads, converts and writes a chunk of rows at a time. */
-import { closeSync, openSync, read, write } from 'node:fs';
+import { write } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer } from '../file-io.ts';
 import { tensorTypeById, type TensorType } from '../gguf/tensor-types.ts';
+import { PackedReader } from '../mlx/packed-source.ts';
 import { addOne, hasNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
+import { SourceFiles } from './source-files.ts';
 import type { JobProgress, TensorJob } from './tensor-job.ts';
 
 /** A chunk is a unit of progress and memory: small beside the promise of 250 MB, large beside the cost of a call. */
@@ -89,6 +91,7 @@ class Lane {
   readonly #files: SourceFiles;
   readonly #target: Pick<FileHandle, 'fd'>;
   readonly #convert: RowConverter;
+  readonly #packed: PackedReader;
   #read = alignedBuffer(0);
   #ordered = alignedBuffer(0);
   #written = alignedBuffer(0);
@@ -97,37 +100,48 @@ class Lane {
     this.#files = files;
     this.#target = target;
     this.#convert = convert;
+    this.#packed = new PackedReader((path, into, position) => files.readAll(path, into, position));
   }
 
   /** @returns bytes of the source that are done */
-  async run({ job, firstRow, rowCount }: Chunk): Promise<number> {
+  async run(chunk: Chunk): Promise<number> {
+    const { job, firstRow, rowCount } = chunk;
     const source = typeOf(job.sourceType);
     const target = typeOf(job.targetType);
     const inBytes = rowBytes(source, job.columns);
     const outBytes = rowBytes(target, job.columns);
     const length = rowCount * inBytes;
     this.#read = grown(this.#read, length);
-    await readAll(
-      this.#files.open(job.sourcePath),
-      this.#read.subarray(0, length),
-      job.sourceOffset + firstRow * inBytes,
-    );
+    await this.#fill(chunk, source, this.#read.subarray(0, length));
     const bytes = this.#prepare(job, { source, length, rowCount });
     const written = rowCount * outBytes;
     const position = job.targetOffset + firstRow * outBytes;
     const count = rowCount * job.columns;
     if (source === target) {
-      if (job.addsOne) addOne(source, bytes, count);
+      if (job.addsOne) addOne(job.addsExactly ? target : source, bytes, count);
       await writeAll(this.#target, bytes, position);
       return length;
     }
     this.#written = grown(this.#written, written);
     const out = this.#written.subarray(0, written);
     await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
-    if (job.addsOne) addOne(source, out, count);
+    if (job.addsOne) addOne(job.addsExactly ? target : source, out, count);
     if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
     await writeAll(this.#target, out, position);
     return length;
+  }
+
+  /** Rows in the source's order, as values or blocks of the job's source type. */
+  async #fill({ job, firstRow, rowCount }: Chunk, source: TensorType, into: Uint8Array): Promise<void> {
+    const { packed } = job;
+    if (packed === null) {
+      const position = job.sourceOffset + firstRow * rowBytes(source, job.columns);
+      return this.#files.readAll(job.sourcePath, into, position);
+    }
+    const range = { firstRow, rowCount };
+    if (source.name !== 'F32') return this.#packed.blocks(packed, source.name, { range, out: into });
+    const values = new Float32Array(into.buffer, into.byteOffset, into.byteLength / 4);
+    return this.#packed.values(packed, range, values);
   }
 
   #prepare(
@@ -149,30 +163,9 @@ class Lane {
   }
 }
 
-const readAt = promisify(read);
 const writeAt = promisify(write);
 
-/*
- * On Node's thread pool, unlike elsewhere: copying a megabyte to or from the page cache takes longer than the trip, and the
- * copies of several lanes go on at the same time.
- */
-
-async function readAll(file: { readonly fd: number }, into: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < into.byteLength;) {
-    const { bytesRead } = await readAt(file.fd, into, done, into.byteLength - done, position + done);
-    if (bytesRead === 0) {
-      throw new AppError(
-        'model-invalid',
-        `A model file became shorter while it was read: nothing at byte ${position + done}.`,
-        {
-          hint: 'Let no other program change the model, then try again.',
-        },
-      );
-    }
-    done += bytesRead;
-  }
-}
-
+/** On Node's thread pool, as the reads: see source-files.ts. */
 async function writeAll(file: { readonly fd: number }, from: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < from.byteLength;) {
     const { bytesWritten } = await writeAt(file.fd, from, done, from.byteLength - done, position + done);
@@ -208,24 +201,6 @@ export function plainConverter(): RowConverter {
     }
     kernel(bytes, out, rowCount * job.columns);
   };
-}
-
-/** Source files, opened when they are first needed. */
-class SourceFiles {
-  readonly #descriptors = new Map<string, number>();
-
-  open(path: string): { readonly fd: number } {
-    let fd = this.#descriptors.get(path);
-    if (fd === undefined) {
-      fd = openSync(path, 'r');
-      this.#descriptors.set(path, fd);
-    }
-    return { fd };
-  }
-
-  close(): void {
-    for (const fd of this.#descriptors.values()) closeSync(fd);
-  }
 }
 
 function sourceBytes({ sourceType, rows, columns }: TensorJob): number {

@@ -1,4 +1,6 @@
 /** What is to be done for one tensor. Plain data: the process that quantises gets it as JSON. */
+import type { PackedSource } from '../mlx/packed-source.ts';
+
 export interface TensorJob {
   readonly name: string;
   readonly sourcePath: string;
@@ -12,6 +14,13 @@ export interface TensorJob {
   /** Rows of a head whose halves are interleaved; null: rows keep their order. */
   readonly headRows: number | null;
   readonly addsOne: boolean;
+  /** 1 is added in float32 whatever the source's type, where torch adds in that type. */
+  readonly addsExactly: boolean;
+  /**
+   * A matrix that MLX has packed: its rows are read as `sourceType`, F32 for the values or a block type that holds them
+   * exactly. Null: `sourceOffset` is where rows of `sourceType` lie.
+   */
+  readonly packed: PackedSource | null;
 }
 
 export interface JobProgress {

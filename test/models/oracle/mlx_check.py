@@ -2,6 +2,7 @@
 
 dequantise FOLDER OUT DTYPE: the model as a dense Hugging Face folder. greedy FOLDER IDS N: N greedy tokens after the ids.
 values FOLDER MODULE: SHA-256 of the float32 values of a packed matrix, minus zero as zero. load FOLDER: loads it as mlx-lm does and computes the logits of three tokens; the largest.
+wide FOLDER MODULE, gguf FILE TENSOR: SHA-256 of a packed matrix computed in float32, from a folder and as mlx reads a GGUF.
 """
 import glob
 import hashlib
@@ -60,6 +61,29 @@ def values(folder, module):
     return hashlib.sha256((np.array(dense) + np.float32(0)).tobytes()).hexdigest()
 
 
+def hash_of(weight, scales, biases):
+    import numpy as np
+
+    # The smallest group of both; a wider one repeats its scale.
+    bits = weight.shape[-1] * 32 // (scales.shape[-1] * 32)
+    parts = (part.astype(mx.float32) for part in (scales, biases))
+    dense = mx.dequantize(weight, *parts, group_size=32, bits=bits)
+    return hashlib.sha256((np.array(dense) + np.float32(0)).tobytes()).hexdigest()
+
+
+def wide(folder, module):
+    packing = json.load(open(f"{folder}/config.json"))["quantization"]
+    repeats = packing.get(module, packing)["group_size"] // 32
+    tensors = mx.load(f"{folder}/model.safetensors")
+    scales, biases = (mx.repeat(tensors[f"{module}.{part}"], repeats, axis=-1) for part in ("scales", "biases"))
+    return hash_of(tensors[f"{module}.weight"], scales, biases)
+
+
+def gguf(path, tensor):
+    tensors = mx.load(path)
+    return hash_of(*(tensors[f"{tensor}.{part}"] for part in ("weight", "scales", "biases")))
+
+
 def greedy(folder, ids, count):
     from mlx_lm.generate import generate_step
 
@@ -71,5 +95,6 @@ def load(folder):
     return float(model_of(folder)(mx.array([[1, 2, 3]])).astype(mx.float32).max())
 
 
-command = {"dequantise": dequantise, "greedy": greedy, "load": load, "values": values}[sys.argv[1]]
+commands = {"dequantise": dequantise, "greedy": greedy, "load": load, "values": values, "wide": wide, "gguf": gguf}
+command = commands[sys.argv[1]]
 print(json.dumps(command(*sys.argv[2:])))
