@@ -20,6 +20,9 @@ export interface Vocabulary {
   readonly paddingTokenId: number | null;
   readonly addBos: boolean;
   readonly addSpacePrefix: boolean;
+  /** What Unigram does to a text first: SentencePiece's table of replacements, empty for none, and single spaces. */
+  readonly charactersMap: Uint8Array;
+  readonly removesExtraSpaces: boolean;
   /** Ascending. */
   readonly endTokenIds: readonly number[];
 }
@@ -44,6 +47,8 @@ export function readVocabulary(metadata: GgufMetadata): Vocabulary | null {
     paddingTokenId: special('padding'),
     addBos: booleanOf(metadata, 'tokenizer.ggml.add_bos_token') ?? addsBosByDefault(model, pre),
     addSpacePrefix: booleanOf(metadata, 'tokenizer.ggml.add_space_prefix') ?? model === 'llama',
+    charactersMap: Uint8Array.from(numbersOf(metadata, 'tokenizer.ggml.precompiled_charsmap') ?? []),
+    removesExtraSpaces: booleanOf(metadata, 'tokenizer.ggml.remove_extra_whitespaces') ?? false,
     endTokenIds: endTokenIds(tokens, special),
   };
 }

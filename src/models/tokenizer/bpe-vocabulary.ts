@@ -20,7 +20,7 @@ export function bpeVocabulary(
 ): BpeVocabulary {
   const added = addedVocabulary(files, tokenizer);
   const byId = new Map<number, string>();
-  for (const [token, id] of tokenizer.vocabulary) byId.set(id, token);
+  for (const [token, id] of tokenizer.vocabulary) if (!isPadding(token, id)) byId.set(id, token);
   for (const { id, content } of added.values()) byId.set(id, content);
   const size = vocabularySize ?? new Set([...tokenizer.vocabulary.keys(), ...added.keys()]).size;
   assertFits(byId, { size, folder: files.folder });
@@ -45,6 +45,11 @@ export function bpeVocabulary(
     }
   }
   return { tokens, types, merges: tokenizer.merges.map(([left, right]) => `${visible(left)} ${visible(right)}`) };
+}
+
+/** A row without a token, in a tokenizer.json that was rebuilt from a GGUF. */
+export function isPadding(token: string, id: number): boolean {
+  return token === `[PAD${id}]`;
 }
 
 /** The separator of a merge is a space, so one inside a part is written as byte-level BPE writes it. */

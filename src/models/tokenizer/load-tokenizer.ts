@@ -21,6 +21,11 @@ export async function loadTokenizer(ggufPath: string): Promise<ModelTokenizer> {
       hint: 'Convert the model again with its vocabulary.',
     });
   }
+  if (vocabulary.model === 't5') {
+    throw new AppError('model-unsupported', `${ggufPath} has a Unigram tokenizer, which runoff cannot run yet.`, {
+      hint: 'Measure a model with another tokenizer; this one can be converted.',
+    });
+  }
   const { tokenizerJson, warning } = rebuildTokenizer(vocabulary);
   // Loaded on first use: commands that touch no text start faster.
   const { Tokenizer } = await import('@huggingface/tokenizers');

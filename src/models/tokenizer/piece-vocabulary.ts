@@ -1,7 +1,7 @@
 /** Tokens, scores and types of a SentencePiece vocabulary, from tokenizer.model or from a tokenizer.json of that kind. */
 import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
 import { addedVocabulary } from './added-vocabulary.ts';
-import { looksSpecial } from './bpe-vocabulary.ts';
+import { isPadding, looksSpecial } from './bpe-vocabulary.ts';
 import { asRecord, booleanIn, invalidFile, isRecord } from './json-values.ts';
 import type { SentencePieceModel } from './sentencepiece-model.ts';
 import type { AddedToken, TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
@@ -95,15 +95,19 @@ export function jsonPieces(
   const ranks = mergeRanks(tokenizer);
   const lowest = -(tokenizer.merges.length + 1);
   for (const [text, id] of tokenizer.vocabulary) {
+    if (isPadding(text, id)) continue;
     const score = tokenizer.scores?.[id] ?? 0 - (ranks.get(text) ?? -lowest);
     set(vocabulary, id, { text, score, type: pieceType(text, tokenizer) });
   }
   for (const token of added.values()) {
+    // Named by tokenizer_config.json, too; it is no control token of Unigram.
+    if (tokenizer.type === 'Unigram' && token.content === tokenizer.unknownToken) continue;
     const control = token.special || looksSpecial(token.content);
     const text = control ? token.content : token.content.replaceAll('▁', ' ');
     set(vocabulary, token.id, {
       text,
-      score: ADDED_SCORE,
+      // A piece of Unigram that is also an added token has a score of its own.
+      score: tokenizer.scores?.[token.id] ?? ADDED_SCORE,
       type: control ? TOKEN_TYPE.control : TOKEN_TYPE.userDefined,
     });
   }

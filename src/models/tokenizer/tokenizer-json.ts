@@ -32,13 +32,14 @@ export interface RebuiltTokenizer {
   readonly warning: string | null;
 }
 
-/** Rejects with `model-unsupported` for tokenizer models other than byte-level BPE and SentencePiece. */
+/** Rejects with `model-unsupported` for tokenizer models other than byte-level BPE and SentencePiece's two. */
 export function rebuildTokenizer(vocabulary: Vocabulary): RebuiltTokenizer {
   if (vocabulary.model === 'gpt2') return byteLevelBpe(vocabulary);
   if (vocabulary.model === 'llama') return sentencePiece(vocabulary);
+  if (vocabulary.model === 't5') return unigram(vocabulary);
   throw new AppError(
     'model-unsupported',
-    `The tokenizer model ${vocabulary.model} cannot be rebuilt; gpt2 and llama can.`,
+    `The tokenizer model ${vocabulary.model} cannot be rebuilt; gpt2, llama and t5 can.`,
     {
       hint: 'Use a model with one of these tokenizers.',
     },
@@ -83,6 +84,8 @@ function splits({ patterns }: PreTokenizer): unknown[] {
   }));
 }
 
+const NO_SCORES = "The file has no token scores: token ids of text may differ from the model's own.";
+
 /** Llama 2's own layout: spaces become a visible mark, the text gets one in front, and decoding takes it off again. */
 function sentencePiece(vocabulary: Vocabulary): RebuiltTokenizer {
   const mark = '▁';
@@ -117,11 +120,48 @@ function sentencePiece(vocabulary: Vocabulary): RebuiltTokenizer {
   };
   return {
     tokenizerJson,
-    warning:
-      vocabulary.scores === null
-        ? "The file has no token scores: token ids of text may differ from the model's own."
-        : null,
+    warning: vocabulary.scores === null ? NO_SCORES : null,
   };
+}
+
+/** SentencePiece's Unigram, with the steps that transformers gives it. */
+function unigram(vocabulary: Vocabulary): RebuiltTokenizer {
+  const { tokens, scores, types, charactersMap, removesExtraSpaces } = vocabulary;
+  const metaspace = {
+    type: 'Metaspace',
+    replacement: '▁',
+    prepend_scheme: vocabulary.addSpacePrefix ? 'always' : 'never',
+    split: true,
+  };
+  const table = { type: 'Precompiled', precompiled_charsmap: Buffer.from(charactersMap).toString('base64') };
+  const singleSpaces = [
+    { type: 'Strip', strip_left: false, strip_right: true },
+    { type: 'Replace', pattern: { Regex: ' {2,}' }, content: '▁' },
+  ];
+  // Rows without a token, [PAD430] and so on, stand at the end.
+  const used = tokens.findLastIndex((_, id) => types?.[id] !== TOKEN_TYPE.unused) + 1;
+  const tokenizerJson: TokenizerJson = {
+    ...shell(vocabulary),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [...(charactersMap.length === 0 ? [] : [table]), ...(removesExtraSpaces ? singleSpaces : [])],
+    },
+    pre_tokenizer: metaspace,
+    decoder: metaspace,
+    model: {
+      type: 'Unigram',
+      // llama.cpp's default, 2, is T5's; the types of the tokens know better.
+      unk_id: indexOfType(vocabulary, TOKEN_TYPE.unknown) ?? vocabulary.unknownTokenId,
+      vocab: tokens.slice(0, used).map((token, id) => [token, scores?.[id] ?? 0]),
+      byte_fallback: indexOfType(vocabulary, TOKEN_TYPE.byte) !== null,
+    },
+  };
+  return { tokenizerJson, warning: scores === null ? NO_SCORES : null };
+}
+
+function indexOfType({ types }: Vocabulary, type: number): number | null {
+  const index = types === null ? -1 : Array.prototype.indexOf.call(types, type);
+  return index < 0 ? null : index;
 }
 
 type Shell = Pick<TokenizerJson, 'version' | 'truncation' | 'padding' | 'added_tokens' | 'post_processor'>;
@@ -144,11 +184,12 @@ function vocabularyMap({ tokens }: Vocabulary): Record<string, number> {
 }
 
 /** Tokens that are cut out of the text before any merging. */
-function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
+function addedTokens({ tokens, types, model }: Vocabulary): AddedToken[] {
   if (types === null) return [];
   return tokens.flatMap((content, id) => {
     const type = types[id];
-    const special = type === TOKEN_TYPE.control || type === TOKEN_TYPE.unknown;
+    // Unigram names its unknown piece by number, and transformers does not add it.
+    const special = type === TOKEN_TYPE.control || (type === TOKEN_TYPE.unknown && model !== 't5');
     if (!special && type !== TOKEN_TYPE.userDefined) return [];
     return [{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special }];
   });
