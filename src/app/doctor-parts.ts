@@ -2,21 +2,7 @@
 import { statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { AppError } from '../core/errors.ts';
-
-/** The numbers in the names have five digits; real models have under 200 parts. */
-const PARTS_MAX = 10_000;
-
-/**
- * Pure: the names of all parts, from that of the first: `m-00001-of-00003.gguf`. Null: not named so, or another part.
- * https://github.com/ggml-org/llama.cpp/blob/master/tools/gguf-split/README.md (2026-11-25)
- */
-export function partNames(name: string, count: number): string[] | null {
-  const [, stem] = /^(.+)-00001-of-\d{5}\.gguf$/.exec(name) ?? [];
-  if (stem === undefined || count > PARTS_MAX) return null;
-  const digits = (value: number): string => String(value).padStart(5, '0');
-  const names = Array.from({ length: count }, (_, index) => `${stem}-${digits(index + 1)}-of-${digits(count)}.gguf`);
-  return names[0] === name ? names : null;
-}
+import { partNames } from '../models/gguf/parts.ts';
 
 /**
  * Bytes of all parts together.

@@ -16,6 +16,7 @@ import { requantizeToQ4_0 } from '../models/quantize/requantize.ts';
 import { resolveModel } from '../models/sources/resolve-model.ts';
 import { atomicWrite } from '../platform/files/atomic-write.ts';
 import { folderBytes } from '../platform/folders.ts';
+import { modelName } from './convert/model-name.ts';
 import { DEFAULT_MODEL } from './plan.ts';
 import type { Ui } from './ui.ts';
 
@@ -62,7 +63,7 @@ export async function prepareModel(ask: ModelAsk): Promise<PreparedModel> {
     throw notAnnounced(path, proof.sha256, resolved.sha256);
   const facts: ModelFacts = {
     // general.name is often a training label; the file's name is what its user knows it by.
-    name: basename(path).replace(/\.gguf$/i, ''),
+    name: modelName(path),
     path,
     format: 'gguf',
     sha256: proof.sha256,

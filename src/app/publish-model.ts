@@ -88,7 +88,7 @@ async function describeGguf(path: string, { licence, ui, signal }: ModelAnswers)
   const judged = decideLicence(summary.license, 'as the file says', licence);
   if (/-\d{5}-of-\d{5}\.gguf$/.test(path)) {
     throw new AppError('model-unsupported', `${path} is one part of several, which cannot be published yet.`, {
-      hint: 'Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf',
+      hint: 'Make one file of them first: runoff models convert FIRST_PART --to gguf',
     });
   }
   ui.status(`Hashing ${basename(path)} and its weights`);

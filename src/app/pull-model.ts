@@ -2,6 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError } from '../core/errors.ts';
+import { filesOfModel, parsePartName, readGgufModel } from '../models/gguf/parts.ts';
 import { listHubCache } from '../models/hub/list-cache.ts';
 import { hubSettings } from '../models/hub/settings.ts';
 import { readSafetensorsHeader } from '../models/safetensors/read-header.ts';
@@ -50,12 +51,20 @@ export async function pullModel({ spec, signal, ui }: PullAsk): Promise<PulledMo
     signal,
   });
   const { path, fileBytes, sha256, pinned = null } = model;
-  return { kind: 'gguf', path, weights: [path], fileBytes, sha256, source: pinned, downloadedBytes: 0 };
+  return { kind: 'gguf', path, weights: filesOfModel(path), fileBytes, sha256, source: pinned, downloadedBytes: 0 };
 }
 
-/** A checkpoint's folder: it must have what conversion needs, and weights whose headers can be read. */
+/** A checkpoint's folder must have what conversion needs, and weights whose headers can be read; else one GGUF, in one file or several. */
 async function checkFolder(folder: string): Promise<PulledModel> {
   const names = await readdir(folder);
+  const ggufs = names.filter((name) => name.endsWith('.gguf') && (parsePartName(name)?.part ?? 1) === 1);
+  const [only] = ggufs;
+  if (only !== undefined && ggufs.length === 1 && !names.some((name) => name.endsWith('.safetensors'))) {
+    const path = join(folder, only);
+    const { fileBytes } = await readGgufModel(path, 0);
+    const weights = filesOfModel(path);
+    return { kind: 'gguf', path, weights, fileBytes, sha256: null, source: null, downloadedBytes: 0 };
+  }
   const weights = names
     .filter((name) => name.endsWith('.safetensors'))
     .toSorted()

@@ -1,6 +1,6 @@
 /** `runoff models` with its subcommands. */
 import { Option, type Command } from 'commander';
-import { fraction, integer, oneOf } from './option-values.ts';
+import { fraction, integer, megaOrGigabytes, oneOf } from './option-values.ts';
 
 export function addModels(program: Command): void {
   const models = program
@@ -123,7 +123,7 @@ function addConvert(models: Command): void {
     .addOption(new Option('--to <format>', 'format to write').choices(['gguf', 'mlx']).makeOptionMandatory())
     .option(
       '-q, --quant <type>',
-      'gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k (default, from a folder: lossless, every weight the same number, or refused)',
+      'gguf: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k (default: every weight stays the same number, or the reason why it cannot)',
     )
     .option('--imatrix <file>', 'gguf: importance matrix of llama-imatrix, for better low-bit types')
     .option(
@@ -131,6 +131,11 @@ function addConvert(models: Command): void {
       "gguf: llama.cpp's name for the rules that cut text before BPE (default: derived and proved)",
     )
     .option('--strict', 'gguf: fail unless the tokenizer is proved')
+    .option(
+      '--split-max-size <size>',
+      'gguf: several files with at most this much of tensors each, e.g. 500M or 2G, as llama-gguf-split makes them; engines are given the first',
+      megaOrGigabytes,
+    )
     .option(
       '--bits <n>',
       'mlx: 2, 3, 4, 5, 6 or 8 bits per weight, bit-exact with mx.quantize on the CPU (default: dense from a folder, lossless from a GGUF)',

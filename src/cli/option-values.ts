@@ -10,6 +10,14 @@ export function integer(min: number, max: number): (text: string) => number {
   };
 }
 
+/** Bytes, as llama-gguf-split reads a size: `500M`, `2G`, in powers of ten. */
+export function megaOrGigabytes(text: string): number {
+  const match = /^(\d{1,6})([MG])$/.exec(text);
+  const bytes = Number(match?.[1] ?? 0) * (match?.[2] === 'G' ? 1e9 : 1e6);
+  if (bytes === 0) throw new InvalidArgumentError('A number with M or G, such as 500M or 2G.');
+  return bytes;
+}
+
 export function fraction(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !(value >= 0 && value <= 10)) throw new InvalidArgumentError('A number from 0 to 10.');

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { buildFromVersion, expectedDevice } from '../../src/app/doctor-engines.ts';
 import { isLlamafilePath, lookAtModel, ownHazards, shapeOf } from '../../src/app/doctor-model.ts';
-import { partNames } from '../../src/app/doctor-parts.ts';
+import { partNames } from '../../src/models/gguf/parts.ts';
 import { closing, describeDiagnosis } from '../../src/app/doctor-text.ts';
 import type { Diagnosis } from '../../src/core/doctor/finding.ts';
 import type { GgufValue } from '../../src/models/gguf/metadata.ts';

@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readGgufHeader } from '../../src/models/gguf/read-header.ts';
@@ -74,6 +74,49 @@ test('a Hugging Face folder becomes a GGUF with its tokenizer, and a GGUF anothe
   expect((await readGgufHeader(join(w.folder, 'wide.gguf'))).tensors).toHaveLength(header.tensors.length);
 });
 
+test('a GGUF in several files: split, inspected, verified, pulled, joined', async () => {
+  const w = workspace();
+  const folder = await sourceFolder();
+  const out = ['--out', join(w.folder, 'm.gguf')];
+  const to = ['--to', 'gguf', '--pre-tokenizer', 'gpt-2'];
+  const first = join(w.folder, 'm-00001-of-00004.gguf');
+  const split = await w.runoff(['models', 'convert', folder, ...to, ...out, '--split-max-size', '1M']);
+  expect(split).toMatchObject({ code: 0 });
+  expect(split.stdout).toContain('m-00001-of-00004.gguf');
+  expect((await readdir(w.folder)).filter((name) => name.startsWith('m-')).sort()).toEqual(
+    [1, 2, 3, 4].map((part) => `m-0000${part}-of-00004.gguf`),
+  );
+  const inspected = await w.runoff(['models', 'inspect', first]);
+  expect(inspected.stdout).toMatch(/parameters +1\.\d+ million/);
+  const joined = await w.runoff(['models', 'convert', first, '--to', 'gguf', ...out]);
+  expect(joined).toMatchObject({ code: 0 });
+  const same = await w.runoff(['models', 'verify', first, join(w.folder, 'm.gguf')]);
+  expect([same.code, same.stdout.split(':')[0]]).toEqual([0, 'Identical']);
+  const pulled = await w.runoff(['models', 'pull', first, '--json']);
+  expect((JSON.parse(pulled.stdout) as { weights: string[] }).weights).toHaveLength(4);
+  const again = await w.runoff(['models', 'convert', first, '--to', 'gguf', ...out, '--split-max-size', '2M']);
+  expect(again).toMatchObject({ code: 0 });
+  await rm(join(w.folder, 'm-00003-of-00004.gguf'));
+  const missing = await w.runoff(['models', 'inspect', first]);
+  expect(missing.code).toBe(1);
+  expect(w.normalise(missing.stderr)).toContain('The model has 4 parts, and WORK/m-00003-of-00004.gguf is missing.');
+});
+
+test('--split-max-size takes what llama-gguf-split takes', async () => {
+  for (const size of ['2', '0M', '2K', '-1G', '1.5G']) {
+    const { code, stderr } = await workspace().runoff([
+      'models',
+      'convert',
+      'x',
+      '--to',
+      'gguf',
+      `--split-max-size=${size}`,
+    ]);
+    expect([size, code]).toEqual([size, 2]);
+    expect(stderr).toContain('A number with M or G, such as 500M or 2G.');
+  }
+});
+
 async function errorOf(args: readonly string[]): Promise<string> {
   const w = workspace();
   const { code, stdout, stderr } = await w.runoff(['models', 'convert', ...args]);
@@ -103,7 +146,7 @@ test('an unknown type, an output that exists, input as output', async () => {
   expect(await errorOf([file, '--to', 'gguf'])).toMatchInlineSnapshot(`
     "exit 2
     runoff: A GGUF from a GGUF needs a type: --quant.
-      These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K."
+      These can be written: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K. --split-max-size makes several files of it as it is."
   `);
   expect(await errorOf([file, ...to, 'q9'])).toMatchInlineSnapshot(`
     "exit 2

@@ -1,8 +1,9 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { recordSchema } from '../../src/core/record.ts';
 import { installFakeServer } from '../fixtures/llama-server/fake-server.ts';
+import { writeSplitModel } from '../models/split-model.ts';
 import { useWorkspace } from './cli.ts';
 
 const workspace = useWorkspace();
@@ -46,6 +47,16 @@ describe('a whole run', () => {
       expect([format, again.code, again.stderr]).toEqual([format, 0, '']);
       expect(again.stdout.length).toBeGreaterThan(200);
     }
+  });
+
+  test('a model in several files: the engines get the first, and all count', async () => {
+    const w = workspace();
+    const path = await writeSplitModel(w.model, join(w.folder, 'tiny'));
+    const { code } = await w.runoff(w.run(['alpha'], '--model', path));
+    expect(code).toBe(0);
+    const [facts] = (await w.record()).manifest.models;
+    expect(facts).toMatchObject({ path, name: 'tiny' });
+    expect(facts?.fileBytes).toBeGreaterThan((await stat(path)).size);
   });
 
   test('--json prints the record on stdout and nothing else', async () => {

@@ -13,6 +13,7 @@ import { tinyModel } from '../fixtures/model/tiny-model.ts';
 import { ask, BINARY, failure, FIVE, newFolder, textOf } from '../fixtures/ollama/cases.ts';
 import { installFakeOllama, seenRequests } from '../fixtures/ollama/fake-ollama.ts';
 import type { FakeOllama } from '../fixtures/ollama/fake-ollama.ts';
+import { writeSplitModel } from '../models/split-model.ts';
 import { launchRequest, planOf, SETTINGS } from './describe-engine.ts';
 
 let started: StartedProcess | null = null;
@@ -44,6 +45,15 @@ describe('a binary that we start', () => {
     started = await startProcess({ ...planOf(engine, request), cwd: folder });
     return engine.connect(started, request, timeoutMs);
   }
+
+  test('a model in several files is refused, with the way to one file', async () => {
+    modelPath = await writeSplitModel(modelPath, join(folder, 'm'));
+    await expect(connect()).rejects.toMatchObject({
+      code: 'engine-launch-failed',
+      message: `Ollama takes a model from one file, and ${modelPath} is one of several.`,
+      hint: `Make one file of them: runoff models convert ${modelPath} --to gguf`,
+    });
+  });
 
   test('it is given the file itself, proves its hash, loads, and tells its settings', async () => {
     const { info } = await connect({ startMs: 200, loadMs: 100 });

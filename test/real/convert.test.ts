@@ -109,6 +109,7 @@ const ASK = {
   imatrix: null,
   preTokenizer: null,
   strict: false,
+  splitBytesMax: null,
   threads: 2,
   signal: new AbortController().signal,
   ui,
@@ -141,6 +142,25 @@ describe.skipIf(!hasModel)('SmolLM2', () => {
       const [said, saidAfter] = [await greedy(first, tokens), await greedy(second, tokens)];
       expect(said).toHaveLength(16);
       expect(saidAfter).toEqual(said);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe.skipIf(!hasModel)('llama.cpp loads SmolLM2', () => {
+  test(
+    'from several files, and from the lossless way back from MLX, and says the same as of the original',
+    async () => {
+      const [split, mlx, back] = [join(folder, 'split.gguf'), join(folder, 'mlx'), join(folder, 'back.gguf')];
+      const parts = await convertToGguf({ ...ASK, source: model, quant: null, out: split, splitBytesMax: 30e6 });
+      expect(parts.path).toMatch(/split-00001-of-0000[4-6]\.gguf$/);
+      await repackToMlx(parts.path, mlx, { scales: 'f16' });
+      await convertToGguf({ ...ASK, source: mlx, quant: null, out: back });
+      const tokens = (await loadTokenizer(model)).encode(TEXT);
+      const said = await greedy(model, tokens);
+      expect(await greedy(parts.path, tokens)).toEqual(said);
+      expect((await loadTokenizer(back)).encode(TEXT)).toEqual(tokens);
+      expect(await greedy(back, tokens)).toEqual(said);
     },
     TIMEOUT_MS,
   );

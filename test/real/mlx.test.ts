@@ -71,6 +71,7 @@ function askGguf(source: string, out: string): ConvertToGgufAsk {
     imatrix: null,
     preTokenizer: null,
     strict: false,
+    splitBytesMax: null,
   };
 }
 

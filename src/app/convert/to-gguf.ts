@@ -1,9 +1,8 @@
 /** `runoff models convert --to gguf`: from a Hugging Face folder or a GGUF, with everything checked before anything is written. */
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
-import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
-import { gainsFromGgml, needsGgml, writeConverted } from '../../models/convert/convert-to-gguf.ts';
+import { gainsFromGgml, needsGgml, outputPaths, writeConverted } from '../../models/convert/convert-to-gguf.ts';
 import { readImportance } from '../../models/convert/importance.ts';
 import { planFromFolder, type ConversionPlan } from '../../models/convert/plan.ts';
 import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
@@ -11,19 +10,23 @@ import { QUANT_NAMES, type QuantName } from '../../models/convert/recipes.ts';
 import { findGgmlLibrary } from '../../models/convert/run-with-ggml.ts';
 import { isArchitectureName } from '../../models/hugging-face/families.ts';
 import type { GgufMetadata } from '../../models/gguf/metadata.ts';
+import { filesOfModel } from '../../models/gguf/parts.ts';
 import { tokenizerMetadata } from '../../models/tokenizer/to-gguf.ts';
 import { createEnvironments } from '../../platform/environments/environments.ts';
 import { cacheFolder, freeBytes } from '../../platform/folders.ts';
 import { llamaCppPlace } from '../tokenizer.ts';
 import type { Ui } from '../ui.ts';
+import { modelName } from './model-name.ts';
 import { conversionProgress } from './progress.ts';
 import { proveIdentical } from './prove-identical.ts';
 
 export interface ConvertToGgufAsk {
   /** A Hugging Face or MLX folder, or a .gguf file. */
   readonly source: string;
-  /** Null: the weights of a folder stay the same numbers. Of a .gguf file they are these already. */
+  /** Null: every weight stays the same number. */
   readonly quant: string | null;
+  /** Bytes of tensors in one file, of several; null: one file. */
+  readonly splitBytesMax: number | null;
   /** Null: named after the source and the type, in this folder. */
   readonly out: string | null;
   readonly overwrite: boolean;
@@ -52,32 +55,47 @@ export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
   const startedMs = performance.now();
   const isFolder = await isModelFolder(ask.source);
   const quant = quantNamed(ask, isFolder);
-  const name = basename(resolve(ask.source)).replace(/\.gguf$/i, '');
-  const out = resolve(ask.out ?? `${name}${quant === null ? '' : `-${quant}`}.gguf`);
-  await checkOutput(ask, out);
+  const out = resolve(ask.out ?? `${modelName(ask.source)}${quant === null ? '' : `-${quant}`}.gguf`);
+  if (ask.splitBytesMax === null) await checkOutput(ask, [out]);
   const importance =
     ask.imatrix === null
       ? null
       : { fileName: basename(ask.imatrix), entryCount: (await readImportance(ask.imatrix)).size };
   ask.ui.status('Reading the model');
-  const { plan, notes } = isFolder
-    ? await folderPlan(ask, quant, importance)
-    : await ggufPlan(ask, quant, importance);
+  const { plan, notes } = isFolder ? await folderPlan(ask, quant, importance) : await ggufPlan(ask, quant, importance);
+  const paths = outputPaths(plan, out);
+  await checkOutput(ask, paths);
   const libraryPath = await ggmlLibrary(plan, ask.ui);
-  await checkRoom(out, plan.layout.totalBytes);
-  const proof = quant === null ? proofOf(ask, plan) : null;
+  const fileBytes = plan.parts.reduce((sum, { layout }) => sum + layout.totalBytes, 0);
+  const headerBytes = plan.parts.reduce((sum, { layout }) => sum + layout.header.byteLength, 0);
+  await checkRoom(out, fileBytes);
+  const proof = quant === null && isFolder ? proofOf(ask, plan) : null;
   await writeConverted(plan, out, {
     libraryPath,
     importancePath: ask.imatrix,
     threads: ask.threads ?? undefined,
     signal: ask.signal,
-    onProgress: conversionProgress(ask.ui, quant === null ? 'Repacking as GGUF, lossless' : `Converting to ${quant}`),
+    onProgress: conversionProgress(ask.ui, what(quant, isFolder)),
     prove: proof?.prove,
   });
-  const fileBytes = plan.layout.totalBytes;
-  const bitsPerWeight = (8 * (fileBytes - plan.layout.header.byteLength)) / plan.parameterCount;
-  const seconds = (performance.now() - startedMs) / 1000;
-  return { path: out, fileBytes, bitsPerWeight, seconds, notes: proof === null ? notes : [...notes, proof.note] };
+  return {
+    path: paths[0] as string,
+    fileBytes,
+    bitsPerWeight: (8 * (fileBytes - headerBytes)) / plan.parameterCount,
+    seconds: (performance.now() - startedMs) / 1000,
+    notes: [...notes, ...partNotes(ask, paths), ...(proof === null ? [] : [proof.note])],
+  };
+}
+
+function what(quant: QuantName | null, isFolder: boolean): string {
+  if (quant !== null) return `Converting to ${quant}`;
+  return isFolder ? 'Repacking as GGUF, lossless' : 'Copying';
+}
+
+function partNotes({ splitBytesMax }: ConvertToGgufAsk, paths: readonly string[]): string[] {
+  if (splitBytesMax === null) return [];
+  if (paths.length === 1) return ['The tensors fit into one file: it was not split.'];
+  return [`${paths.length} files; engines are given the first and find the others beside it.`];
 }
 
 async function isModelFolder(source: string): Promise<boolean> {
@@ -87,8 +105,16 @@ async function isModelFolder(source: string): Promise<boolean> {
   return info.isDirectory();
 }
 
-function quantNamed({ quant: text, imatrix }: ConvertToGgufAsk, isFolder: boolean): QuantName | null {
-  if (text === null && isFolder) {
+function quantNamed(
+  { source, quant: text, imatrix, splitBytesMax }: ConvertToGgufAsk,
+  isFolder: boolean,
+): QuantName | null {
+  if (text === null) {
+    if (!isFolder && splitBytesMax === null && filesOfModel(source).length === 1) {
+      throw new AppError('usage', 'A GGUF from a GGUF needs a type: --quant.', {
+        hint: `These can be written: ${QUANT_NAMES.join(', ')}. --split-max-size makes several files of it as it is.`,
+      });
+    }
     if (imatrix === null) return null;
     throw new AppError('usage', '--imatrix is for quantising; without --quant every weight stays as it is.', {
       hint: 'Add --quant, or leave --imatrix out.',
@@ -96,13 +122,9 @@ function quantNamed({ quant: text, imatrix }: ConvertToGgufAsk, isFolder: boolea
   }
   const name = QUANT_NAMES.find((candidate) => candidate === text?.toUpperCase());
   if (name !== undefined) return name;
-  throw new AppError(
-    'usage',
-    text === null ? 'A GGUF from a GGUF needs a type: --quant.' : `There is no GGUF type ${text}.`,
-    {
-      hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
-    },
-  );
+  throw new AppError('usage', `There is no GGUF type ${text}.`, {
+    hint: `These can be written: ${QUANT_NAMES.join(', ')}.`,
+  });
 }
 
 type ImportanceFacts = { readonly fileName: string; readonly entryCount: number } | null;
@@ -114,24 +136,33 @@ async function folderPlan(
 ): Promise<{ plan: ConversionPlan; notes: string[] }> {
   const { metadata: tokenizer, notes } = await tokenizerOf(ask);
   if (quant === null) ask.ui.status('Looking for a GGUF type that holds every weight exactly');
-  const plan = await planFromFolder(ask.source, { quant, tokenizer, importance, signal: ask.signal });
+  const plan = await planFromFolder(ask.source, {
+    quant,
+    tokenizer,
+    importance,
+    signal: ask.signal,
+    partBytesMax: ask.splitBytesMax,
+  });
   const [before] = plan.quantisedBefore;
   if (quant === null || before === undefined) return { plan, notes };
   return {
     plan,
-    notes: [...notes, lossNote(before), 'Without --quant the weights stay the same numbers, where a GGUF can hold them.'],
+    notes: [
+      ...notes,
+      lossNote(before),
+      'Without --quant the weights stay the same numbers, where a GGUF can hold them.',
+    ],
   };
 }
 
 async function ggufPlan(
-  { source }: ConvertToGgufAsk,
+  { source, splitBytesMax }: ConvertToGgufAsk,
   quant: QuantName | null,
   importance: ImportanceFacts,
 ): Promise<{ plan: ConversionPlan; notes: string[] }> {
-  assert(quant !== null, 'a GGUF from a GGUF has another type');
-  const plan = await planFromGguf(resolve(source), { quant, importance });
+  const plan = await planFromGguf(resolve(source), { quant, importance, partBytesMax: splitBytesMax });
   const [before] = plan.quantisedBefore;
-  return { plan, notes: before === undefined ? [] : [lossNote(before)] };
+  return { plan, notes: quant === null || before === undefined ? [] : [lossNote(before)] };
 }
 
 function lossNote(before: string): string {
@@ -186,25 +217,28 @@ async function ggmlLibrary(plan: ConversionPlan, ui: Ui): Promise<string | null>
   );
 }
 
-async function checkOutput({ source, overwrite }: ConvertToGgufAsk, out: string): Promise<void> {
-  if (resolve(source) === out) {
-    throw new AppError('usage', `Input and output are the same file: ${out}.`, {
-      hint: 'Choose another output with --out.',
-    });
+async function checkOutput({ source, overwrite }: ConvertToGgufAsk, paths: readonly string[]): Promise<void> {
+  const sources = filesOfModel(resolve(source));
+  for (const path of paths) {
+    if (sources.includes(path)) {
+      throw new AppError('usage', `Input and output are the same file: ${path}.`, {
+        hint: 'Choose another output with --out.',
+      });
+    }
+    const isThere = await access(path).then(
+      () => true,
+      () => false,
+    );
+    if (isThere && !overwrite)
+      throw new AppError('usage', `${path} exists already.`, {
+        hint: 'Choose another output with --out, or add --overwrite.',
+      });
   }
-  const isThere = await access(out).then(
-    () => true,
-    () => false,
-  );
-  if (isThere && !overwrite)
-    throw new AppError('usage', `${out} exists already.`, {
-      hint: 'Choose another output with --out, or add --overwrite.',
-    });
-  const folder = await stat(dirname(out)).catch(() => null);
-  if (folder?.isDirectory() !== true)
-    throw new AppError('usage', `There is no folder ${dirname(out)}.`, {
-      hint: 'Make it, or choose another output with --out.',
-    });
+  const folder = dirname(paths[0] as string);
+  if ((await stat(folder).catch(() => null))?.isDirectory() === true) return;
+  throw new AppError('usage', `There is no folder ${folder}.`, {
+    hint: 'Make it, or choose another output with --out.',
+  });
 }
 
 async function checkRoom(out: string, bytes: number): Promise<void> {

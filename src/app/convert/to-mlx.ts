@@ -3,9 +3,9 @@
  * Everything that can be wrong is checked before anything is written.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
-import { readGgufHeader } from '../../models/gguf/read-header.ts';
+import { readGgufModel } from '../../models/gguf/parts.ts';
 import { writeMlxFolder } from '../../models/mlx/quantize-folder.ts';
 import { type FloatDtype, type Rounding } from '../../models/mlx/quantize-kernel.ts';
 import {
@@ -20,6 +20,7 @@ import { openConversionSource } from '../../models/mlx/source.ts';
 import { summarizeFolder } from '../../models/mlx/summary.ts';
 import { freeBytes } from '../../platform/folders.ts';
 import type { Ui } from '../ui.ts';
+import { modelName } from './model-name.ts';
 import { conversionProgress } from './progress.ts';
 import { proveIdentical } from './prove-identical.ts';
 
@@ -80,7 +81,7 @@ function affineOf({ bits, groupSize, recipe }: ConvertToMlxAsk): QuantizeRequest
 
 function defaultName({ source }: ConvertToMlxAsk, affine: QuantizeRequest['affine']): string {
   const form = affine === null ? '' : `-${affine.recipe ?? `${affine.bits}bit`}`;
-  return `${basename(resolve(source)).replace(/\.gguf$/i, '')}-mlx${form}`;
+  return `${modelName(source)}-mlx${form}`;
 }
 
 async function quantised(
@@ -127,15 +128,14 @@ async function lossless(ask: ConvertToMlxAsk, out: string): Promise<Omit<Convert
       hint: 'Use --dtype f16 or f32 for a lossless form, or --bits 4 --dtype bf16 to quantise anew.',
     });
   }
-  const header = await readGgufHeader(resolve(ask.source));
+  const { fileBytes } = await readGgufModel(resolve(ask.source), 0);
   // Scales of f32 and codes of one byte are the most that a block of 4 bits can become.
-  await checkRoom(out, 2 * header.fileBytes);
+  await checkRoom(out, 2 * fileBytes);
   const { outputBytes, warnings } = await repackToMlx(resolve(ask.source), out, {
     scales: ask.dtype === 'f32' ? 'f32' : 'f16',
     signal: ask.signal,
     onProgress: conversionProgress(ask.ui, 'Repacking for MLX, lossless'),
-    check: (made) =>
-      proveIdentical({ source: resolve(ask.source), made, form: 'MLX', signal: ask.signal, ui: ask.ui }),
+    check: (made) => proveIdentical({ source: resolve(ask.source), made, form: 'MLX', signal: ask.signal, ui: ask.ui }),
   });
   const { bitsPerWeight } = await summarizeFolder(out);
   const notes = [...warnings, 'Every weight is the same number as in the GGUF; that was checked.'];

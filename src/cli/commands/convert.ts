@@ -18,6 +18,7 @@ const ggufSchema = z.strictObject({
   imatrix: z.string().optional(),
   preTokenizer: z.string().optional(),
   strict: z.boolean().optional(),
+  splitMaxSize: z.number().optional(),
 });
 const mlxSchema = z.strictObject({
   ...COMMON,
@@ -86,8 +87,14 @@ function convert(source: string, options: Options, signal: AbortSignal, ui: Ui):
     ui,
   };
   if (options.to === 'gguf') {
-    const { quant = null, imatrix = null, preTokenizer = null, strict = false } = options;
-    return convertToGguf({ ...common, quant, imatrix, preTokenizer, strict });
+    const {
+      quant = null,
+      imatrix = null,
+      preTokenizer = null,
+      strict = false,
+      splitMaxSize: splitBytesMax = null,
+    } = options;
+    return convertToGguf({ ...common, quant, imatrix, preTokenizer, strict, splitBytesMax });
   }
   const { bits = null, group: groupSize = null, recipe = null, dtype = null, rounding = 'cpu' } = options;
   return convertToMlx({ ...common, bits, groupSize, recipe, dtype, rounding });

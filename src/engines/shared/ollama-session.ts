@@ -58,6 +58,15 @@ interface Link {
   readonly server: () => OllamaServer;
 }
 
+/** As gguf-split names the files of a model. */
+const PART = /-\d{5}-of-\d{5}\.gguf$/;
+
+function inSeveralFiles(path: string): AppError {
+  return new AppError('engine-launch-failed', `Ollama takes a model from one file, and ${path} is one of several.`, {
+    hint: `Make one file of them: runoff models convert ${path} --to gguf`,
+  });
+}
+
 /** The folder that a started server keeps models in: no other server knows the model of this run. */
 export function storeOf({ workFolder, runId }: Pick<LaunchRequest, 'workFolder' | 'runId'>): string {
   return join(workFolder, runId);
@@ -72,6 +81,7 @@ export async function connectOllama(
   request: LaunchRequest,
   timeoutMs: number,
 ): Promise<EngineSession> {
+  if (PART.test(request.modelPath)) throw inSeveralFiles(request.modelPath);
   const deadlineMs = monotonicMs() + timeoutMs;
   const isOurs = request.engine.variant !== RUNNING;
   const base = isOurs ? `http://127.0.0.1:${request.port}` : request.engine.location;

@@ -1,14 +1,17 @@
 /** Hugging Face safetensors or a GGUF into a GGUF of another type: one pass, bounded memory, complete or not there. */
-import { open } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { writeFully, writeThenRename } from '../file-io.ts';
+import { formatPartName, parsePartName } from '../gguf/parts.ts';
 import { readGgufHeader } from '../gguf/read-header.ts';
 import { tensorTypeById } from '../gguf/tensor-types.ts';
 import { kernelFor } from './kernels.ts';
 import type { ConversionPlan } from './plan.ts';
 import { plainConverter, PLAIN_LANES, runJobs } from './run-jobs.ts';
 import { runWithGgml } from './run-with-ggml.ts';
+import type { PartPlan } from './split-plans.ts';
 import type { JobProgress } from './tensor-job.ts';
 
 export interface ConvertOptions {
@@ -37,14 +40,33 @@ export function gainsFromGgml({ jobs }: ConversionPlan): boolean {
   );
 }
 
-/** Overwrites `outPath` only when complete and checked. @throws AppError `conversion-failed`, `model-invalid`, `environment-failed` */
-export async function writeConverted(plan: ConversionPlan, outPath: string, options: ConvertOptions): Promise<void> {
+/** The files that a plan becomes: `out` itself, or parts named as gguf-split names them. */
+export function outputPaths({ parts }: Pick<ConversionPlan, 'parts'>, out: string): string[] {
+  if (parts.length === 1) return [resolve(out)];
+  const folder = dirname(resolve(out));
+  const name = basename(out);
+  const stem = parsePartName(name)?.stem ?? name.replace(/\.gguf$/i, '');
+  return parts.map((_, part) => join(folder, formatPartName({ stem, part: part + 1, count: parts.length })));
+}
+
+/**
+ * Overwrites the output only when complete and checked.
+ * @returns the files written, the first part first
+ * @throws AppError `conversion-failed`, `model-invalid`, `environment-failed`
+ */
+export async function writeConverted(
+  plan: ConversionPlan,
+  outPath: string,
+  options: ConvertOptions,
+): Promise<readonly string[]> {
+  const paths = outputPaths(plan, outPath);
   try {
-    await writeThenRename(resolve(outPath), async (temporary) => {
-      await write(plan, temporary, options);
-      await check(plan, temporary);
-      await options.prove?.(temporary);
-    });
+    if (paths.length === 1) {
+      await writeThenRename(resolve(outPath), (temporary) => writeAndCheck(plan, [temporary], options));
+      return paths;
+    }
+    await writeParts(plan, { paths, outPath: resolve(outPath) }, options);
+    return paths;
   } catch (error) {
     if (error instanceof AppError || options.signal?.aborted === true) throw error;
     throw new AppError('conversion-failed', `Writing ${outPath} failed: ${messageOf(error)}.`, {
@@ -54,20 +76,54 @@ export async function writeConverted(plan: ConversionPlan, outPath: string, opti
   }
 }
 
-async function write(plan: ConversionPlan, temporary: string, options: ConvertOptions): Promise<void> {
-  const { jobs, layout, constants } = plan;
+/** In a folder beside, under their final names: a part finds its brothers by name. The first comes last, so that none can be loaded before. */
+async function writeParts(
+  plan: ConversionPlan,
+  { paths, outPath }: { paths: readonly string[]; outPath: string },
+  options: ConvertOptions,
+): Promise<void> {
+  const folder = `${outPath}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+  await mkdir(folder);
+  const moved: string[] = [];
+  try {
+    const temporary = paths.map((path) => join(folder, basename(path)));
+    await writeAndCheck(plan, temporary, options);
+    for (const path of paths.toReversed()) {
+      await rename(join(folder, basename(path)), path);
+      moved.push(path);
+    }
+  } catch (error) {
+    for (const path of moved) await rm(path, { force: true });
+    throw error;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function writeAndCheck(plan: ConversionPlan, paths: readonly string[], options: ConvertOptions): Promise<void> {
+  await write(plan, paths, options);
+  for (const [part, path] of paths.entries()) await check(plan.parts[part] as PartPlan, path);
+  await options.prove?.(paths[0] as string);
+}
+
+async function write(plan: ConversionPlan, paths: readonly string[], options: ConvertOptions): Promise<void> {
+  const { jobs, parts, constants } = plan;
   const { signal, onProgress } = options;
   const usesGgml = needsGgml(plan) || (options.libraryPath !== null && gainsFromGgml(plan));
-  const target = await open(temporary, 'wx');
+  const targets: FileHandle[] = [];
   try {
-    // Also the padding between tensors, which nobody writes.
-    await target.truncate(layout.totalBytes);
-    writeFully(target, layout.header, 0);
-    for (const { bytes, offset } of constants) writeFully(target, bytes, offset);
+    for (const path of paths) targets.push(await open(path, 'wx'));
+    for (const [part, target] of targets.entries()) {
+      const { layout } = parts[part] as PartPlan;
+      // Also the padding between tensors, which nobody writes.
+      await target.truncate(layout.totalBytes);
+      writeFully(target, layout.header, 0);
+    }
+    for (const { bytes, offset, part } of constants) writeFully(targets[part] as FileHandle, bytes, offset);
     const converters = Array.from({ length: PLAIN_LANES }, plainConverter);
-    if (!usesGgml) await runJobs({ jobs, target, converters, onProgress, signal });
+    if (!usesGgml) await runJobs({ jobs, targets, converters, onProgress, signal });
   } finally {
-    await target.close();
+    for (const target of targets) await target.close();
   }
   if (!usesGgml) return;
   if (options.libraryPath === null) {
@@ -76,11 +132,11 @@ async function write(plan: ConversionPlan, temporary: string, options: ConvertOp
     });
   }
   const { libraryPath, importancePath, threads } = options;
-  await runWithGgml({ jobs, libraryPath, importancePath, threads, outputPath: temporary, onProgress, signal });
+  await runWithGgml({ jobs, libraryPath, importancePath, threads, outputPaths: paths, onProgress, signal });
 }
 
 /** What was written reads back as what was planned: names, types, shapes, places, length. */
-async function check({ layout, plans }: ConversionPlan, path: string): Promise<void> {
+async function check({ layout, plans }: PartPlan, path: string): Promise<void> {
   const header = await readGgufHeader(path, undefined, 0);
   const isEqual =
     header.fileBytes === layout.totalBytes &&

@@ -24,7 +24,7 @@ export interface Item {
   readonly source: ItemSource | Uint8Array;
 }
 
-type ItemSource = Omit<TensorJob, 'name' | 'targetType' | 'targetOffset'>;
+type ItemSource = Omit<TensorJob, 'name' | 'targetType' | 'targetOffset' | 'targetPart'>;
 
 export interface ItemOptions {
   /** Every value stays the same number: refused where a type or llama.cpp does not allow it. */

@@ -2,7 +2,7 @@
  * Runs jobs with ggml in a process of its own: a failed check inside ggml ends the process that it runs in. It gets one
  * message with the work, answers with progress, and ends when its parent does.
  */
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { AppError, messageOf, type ErrorCode } from '../../core/errors.ts';
 import { loadGgml } from './ggml.ts';
 import { readImportance } from './importance.ts';
@@ -11,7 +11,8 @@ import type { JobProgress, TensorJob } from './tensor-job.ts';
 
 export interface WorkerTask {
   readonly libraryPath: string;
-  readonly outputPath: string;
+  /** By the jobs' `targetPart`. */
+  readonly outputPaths: readonly string[];
   readonly importancePath: string | null;
   readonly jobs: readonly TensorJob[];
   readonly lanes: number;
@@ -34,12 +35,13 @@ async function run(task: WorkerTask): Promise<void> {
   const importance =
     task.importancePath === null ? new Map<string, Float32Array>() : await readImportance(task.importancePath);
   const ggml = await loadGgml(task.libraryPath);
-  const target = await open(task.outputPath, 'r+');
+  const targets: FileHandle[] = [];
   let toldMs = 0;
   try {
+    for (const path of task.outputPaths) targets.push(await open(path, 'r+'));
     await runJobs({
       jobs: task.jobs,
-      target,
+      targets,
       converters: Array.from({ length: task.lanes }, () => ggml.converter(importance)),
       onProgress(progress) {
         if (performance.now() - toldMs < PROGRESS_MS) return;
@@ -48,7 +50,7 @@ async function run(task: WorkerTask): Promise<void> {
       },
     });
   } finally {
-    await target.close();
+    for (const target of targets) await target.close();
   }
 }
 

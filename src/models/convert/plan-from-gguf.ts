@@ -1,10 +1,10 @@
 /** Plan for a GGUF as source: the same metadata and names, other tensor types. Split files are joined. */
 import { open } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import { numberOf, requiredCount, textOf } from '../gguf/metadata.ts';
-import { readGgufHeader, type GgufHeader } from '../gguf/read-header.ts';
+import { readGgufModel } from '../gguf/parts.ts';
+import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
 import { encodeMetadata, type EncodedMetadata } from '../gguf/write.ts';
 import { isKnownArchitecture } from './model-families.ts';
 import type { Item } from './folder-items.ts';
@@ -14,25 +14,33 @@ import type { GgufValue } from '../gguf/metadata.ts';
 
 /** Longer metadata does not exist: vocabularies of 262,144 tokens take 15 MB. */
 const METADATA_BYTES_MAX = 256 << 20;
-/** llama-gguf-split's own names have five digits; a model of more parts than this has never been seen. */
-const PARTS_MAX = 1_000;
 /** Arrays of more items are stepped over: the vocabulary is copied as bytes. */
 const ARRAY_ITEMS_MAX = 64;
 
 export interface GgufPlanOptions {
-  readonly quant: QuantName;
+  /** Null: every tensor keeps its type, and the metadata stays as it is. */
+  readonly quant: QuantName | null;
   readonly importance: { readonly fileName: string; readonly entryCount: number } | null;
+  /** Bytes of tensors in a file; null: one file. */
+  readonly partBytesMax?: number | null;
 }
 
 /** @throws AppError `model-invalid`, `model-unsupported`, `model-not-found` */
-export async function planFromGguf(path: string, { quant, importance }: GgufPlanOptions): Promise<SourcedPlan> {
-  const headers = await readParts(path);
-  const first = headers[0] as GgufHeader;
-  const { metadata } = first;
+export async function planFromGguf(
+  path: string,
+  { quant, importance, partBytesMax = null }: GgufPlanOptions,
+): Promise<SourcedPlan> {
+  const header = await readGgufModel(path, ARRAY_ITEMS_MAX);
+  const { metadata, tensors, alignment } = header;
   const architecture = textOf(metadata, 'general.architecture') ?? '(none)';
-  refuseOthers(first, architecture);
-  const items = headers.flatMap(itemsOf);
-  checkNames(path, items);
+  const parameterCount = tensors.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const encoded = await patchedMetadata(header, quant === null ? null : fileTypeOf(quant), importance);
+  const common = { metadata: encoded, alignment, parameterCount, partBytesMax };
+  const items = tensors.map(itemOf);
+  const quantisedBefore = quantisedTypes(tensors);
+  // A copy needs no knowledge of the model.
+  if (quant === null) return { ...place(items, { quant, architecture, ...common }), quantisedBefore };
+  refuseOthers(header, architecture);
   const headCount = requiredCount(metadata, `${architecture}.attention.head_count`, path);
   const model = {
     architecture,
@@ -41,16 +49,11 @@ export async function planFromGguf(path: string, { quant, importance }: GgufPlan
     keyValueHeadCount: numberOf(metadata, `${architecture}.attention.head_count_kv`) ?? headCount,
     hasImportance: importance !== null,
   };
-  const parameterCount = headers
-    .flatMap(({ tensors }) => tensors)
-    .reduce((sum, { rows, columns }) => sum + rows * columns, 0);
-  const encoded = await patchedMetadata(first, fileTypeOf(quant), importance);
-  const plan = place(items, { quant, model, metadata: encoded, alignment: first.alignment, parameterCount });
-  return { ...plan, quantisedBefore: quantisedTypes(headers) };
+  return { ...place(items, { quant, architecture, model, ...common }), quantisedBefore };
 }
 
-function itemsOf({ path, tensors }: GgufHeader): Item[] {
-  return tensors.map(({ name, dimensions, type, rows, columns, offset }) => ({
+function itemOf({ name, path, dimensions, type, rows, columns, offset }: GgufTensor): Item {
+  return {
     name,
     dimensions,
     keptType: type,
@@ -66,30 +69,7 @@ function itemsOf({ path, tensors }: GgufHeader): Item[] {
       addsExactly: false,
       packed: null,
     },
-  }));
-}
-
-/** `NAME-00001-of-00003.gguf` and its brothers, in order. */
-async function readParts(path: string): Promise<GgufHeader[]> {
-  const first = await readGgufHeader(path, undefined, ARRAY_ITEMS_MAX);
-  const count = numberOf(first.metadata, 'split.count') ?? 1;
-  if (count <= 1) return [first];
-  const match = /^(.*)-00001-of-(\d{5})\.gguf$/.exec(path.slice(dirname(path) === '.' ? 0 : dirname(path).length + 1));
-  if (match === null || Number(match[2]) !== count || count > PARTS_MAX) {
-    throw new AppError(
-      'model-unsupported',
-      `${path} is a part of a model of ${count} files, but not named as the first of them.`,
-      {
-        hint: 'Give the file that ends in -00001-of-NNNNN.gguf.',
-      },
-    );
-  }
-  const headers = [first];
-  for (let part = 2; part <= count; part++) {
-    const name = `${match[1]}-${String(part).padStart(5, '0')}-of-${match[2]}.gguf`;
-    headers.push(await readGgufHeader(join(dirname(path), name), undefined, ARRAY_ITEMS_MAX));
-  }
-  return headers;
+  };
 }
 
 function refuseOthers({ path, metadata }: GgufHeader, architecture: string): void {
@@ -105,22 +85,9 @@ function refuseOthers({ path, metadata }: GgufHeader, architecture: string): voi
   });
 }
 
-/** The reader checks one file; parts may repeat a name. */
-function checkNames(path: string, items: readonly Item[]): void {
-  const seen = new Set<string>();
-  for (const { name } of items) {
-    if (seen.has(name)) {
-      throw new AppError('model-invalid', `${path}: the tensor ${name} is in two parts of the model.`, {
-        hint: 'Download the model again, all of its files.',
-      });
-    }
-    seen.add(name);
-  }
-}
-
-function quantisedTypes(headers: readonly GgufHeader[]): string[] {
+function quantisedTypes(tensors: readonly GgufTensor[]): string[] {
   const values = new Map<string, number>();
-  for (const { type, rows, columns } of headers.flatMap(({ tensors }) => tensors)) {
+  for (const { type, rows, columns } of tensors) {
     if (type.blockValues > 1) values.set(type.name, (values.get(type.name) ?? 0) + rows * columns);
   }
   return [...values].sort(([, a], [, b]) => b - a).map(([name]) => name);
@@ -129,7 +96,7 @@ function quantisedTypes(headers: readonly GgufHeader[]): string[] {
 /** The entries as they lie in the file but for the few that change, which go to the end, as llama-quantize does it. */
 async function patchedMetadata(
   header: GgufHeader,
-  fileType: number,
+  fileType: number | null,
   importance: GgufPlanOptions['importance'],
 ): Promise<EncodedMetadata> {
   const { path, metadata, arrayLengths, metadataRange } = header;
@@ -146,7 +113,8 @@ async function patchedMetadata(
   } finally {
     await handle.close();
   }
-  const cuts = REPLACED.flatMap((key) => cutOf(header, key)).sort((a, b) => a.start - b.start);
+  const replaced = fileType === null ? SPLIT_KEYS : [...SPLIT_KEYS, ...QUANTISER_KEYS];
+  const cuts = replaced.flatMap((key) => cutOf(header, key)).sort((a, b) => a.start - b.start);
   const kept: Uint8Array[] = [];
   let at = 0;
   for (const { start, end } of cuts) {
@@ -154,23 +122,24 @@ async function patchedMetadata(
     at = end;
   }
   kept.push(bytes.subarray(at));
-  const added = encodeMetadata(
-    new Map<string, GgufValue>([
-      ['general.quantization_version', { type: 'u32', value: 2 }],
-      ['general.file_type', { type: 'u32', value: fileType }],
-      ...importanceEntries(importance),
-    ]),
-  );
+  const entries: [string, GgufValue][] =
+    fileType === null
+      ? []
+      : [
+          ['general.quantization_version', { type: 'u32', value: 2 }],
+          ['general.file_type', { type: 'u32', value: fileType }],
+          ...importanceEntries(importance),
+        ];
+  const added = encodeMetadata(new Map(entries));
   const present = new Set([...metadata.keys(), ...arrayLengths.keys()]).size;
   return { count: present - cuts.length + added.count, bytes: Buffer.concat([...kept, added.bytes]) };
 }
 
-const REPLACED = [
+const SPLIT_KEYS = ['split.no', 'split.count', 'split.tensors.count'];
+
+const QUANTISER_KEYS = [
   'general.quantization_version',
   'general.file_type',
-  'split.no',
-  'split.count',
-  'split.tensors.count',
   'quantize.imatrix.file',
   'quantize.imatrix.dataset',
   'quantize.imatrix.entries_count',

@@ -1,5 +1,5 @@
 /** What a conversion writes: header, place and type of every tensor, and where its values come from. */
-import { encodeMetadata, layoutGguf, type GgufLayout, type GgufTensorPlan } from '../gguf/write.ts';
+import { encodeMetadata, GGUF_ALIGNMENT, type EncodedMetadata, type GgufTensorPlan } from '../gguf/write.ts';
 import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
 import type { TensorType } from '../gguf/tensor-types.ts';
 import { architectureMetadata, leadingMetadata } from './architecture-metadata.ts';
@@ -7,16 +7,18 @@ import { itemsOf, type Item } from './folder-items.ts';
 import { readFolderModel, type SourceTensor } from './folder-model.ts';
 import { generalMetadata } from './general-metadata.ts';
 import { chooseTypes, commonFileType, compareNames, fileTypeOf, isConverterType, type QuantName } from './recipes.ts';
+import { splitPlans, type PartPlan } from './split-plans.ts';
 import type { TensorJob } from './tensor-job.ts';
 
 export interface ConversionPlan {
   readonly architecture: string;
-  /** In the order of the file. */
+  /** In the order of the files. */
   readonly plans: readonly GgufTensorPlan[];
-  readonly layout: GgufLayout;
+  /** One for each file; jobs and constants name theirs. */
+  readonly parts: readonly PartPlan[];
   readonly jobs: readonly TensorJob[];
   /** Tensors that are computed, not read. */
-  readonly constants: readonly { readonly bytes: Uint8Array; readonly offset: number }[];
+  readonly constants: readonly { readonly bytes: Uint8Array; readonly offset: number; readonly part: number }[];
   readonly parameterCount: number;
   readonly sourceBytes: number;
 }
@@ -34,12 +36,14 @@ export interface PlanOptions {
   readonly tokenizer: GgufMetadata;
   readonly importance: { readonly fileName: string; readonly entryCount: number } | null;
   readonly signal?: AbortSignal | undefined;
+  /** Bytes of tensors in a file; null: one file. */
+  readonly partBytesMax?: number | null;
 }
 
 /** @throws AppError `model-invalid`, `model-unsupported`, `model-not-found` */
 export async function planFromFolder(
   folder: string,
-  { quant, tokenizer, importance, signal }: PlanOptions,
+  { quant, tokenizer, importance, signal, partBytesMax = null }: PlanOptions,
 ): Promise<SourcedPlan> {
   const source = await readFolderModel(folder);
   const { config, configPath } = source;
@@ -58,7 +62,8 @@ export async function planFromFolder(
   const { architecture } = config.family;
   const { layerCount, headCount, keyValueHeadCount } = config;
   const model = { architecture, layerCount, headCount, keyValueHeadCount, hasImportance: importance !== null };
-  const plan = place(items, { quant, model, metadata: encodeMetadata(metadata), alignment: 32, parameterCount });
+  const common = { architecture, metadata: encodeMetadata(metadata), alignment: GGUF_ALIGNMENT, parameterCount };
+  const plan = place(items, { quant, model, partBytesMax, ...common });
   return { ...plan, quantisedBefore: packingsOf(source.tensors) };
 }
 
@@ -91,32 +96,42 @@ export function importanceEntries(importance: PlanOptions['importance']): [strin
   ];
 }
 
-interface Placement {
-  readonly quant: QuantName | null;
-  readonly model: Parameters<typeof chooseTypes>[1];
-  readonly metadata: ReturnType<typeof encodeMetadata>;
+interface CommonPlacement {
+  readonly architecture: string;
+  readonly metadata: EncodedMetadata;
   readonly alignment: number;
   readonly parameterCount: number;
+  readonly partBytesMax: number | null;
 }
 
-export function place(
-  items: readonly Item[],
-  { quant, model, metadata, alignment, parameterCount }: Placement,
-): ConversionPlan {
-  const keepsOrder = quant === null || isConverterType(quant);
+type Placement = CommonPlacement &
+  (
+    | { readonly quant: QuantName; readonly model: Parameters<typeof chooseTypes>[1] }
+    /** Every tensor in its exact type. */
+    | { readonly quant: null }
+  );
+
+export function place(items: readonly Item[], placement: Placement): ConversionPlan {
+  const { architecture, metadata, alignment, parameterCount, partBytesMax } = placement;
+  const keepsOrder = placement.quant === null || isConverterType(placement.quant);
   const ordered = keepsOrder ? items : items.toSorted((a, b) => compareNames(a.name, b.name));
-  const types = quant === null ? ordered.map(({ exactType }) => exactType) : chooseTypes(quant, model, ordered);
+  const types =
+    placement.quant === null
+      ? ordered.map(({ exactType }) => exactType)
+      : chooseTypes(placement.quant, placement.model, ordered);
   const plans = ordered.map(({ name, dimensions }, i) => ({ name, dimensions, type: types[i] as TensorType }));
-  const layout = layoutGguf(metadata, plans, alignment);
+  const parts = splitPlans(plans, { metadata, alignment, bytesMax: partBytesMax });
+  const places = parts.flatMap(({ layout }, part) => layout.offsets.map((offset) => ({ part, offset })));
   const jobs: TensorJob[] = [];
-  const constants: { bytes: Uint8Array; offset: number }[] = [];
+  const constants: { bytes: Uint8Array; offset: number; part: number }[] = [];
   for (const [i, { name, source }] of ordered.entries()) {
-    const offset = layout.offsets[i] as number;
-    if (source instanceof Uint8Array) constants.push({ bytes: source, offset });
-    else jobs.push({ ...source, name, targetType: (types[i] as TensorType).id, targetOffset: offset });
+    const { part, offset } = places[i] as { part: number; offset: number };
+    if (source instanceof Uint8Array) constants.push({ bytes: source, offset, part });
+    else
+      jobs.push({ ...source, name, targetType: (types[i] as TensorType).id, targetOffset: offset, targetPart: part });
   }
   const sourceBytes = jobs.reduce((sum, job) => sum + job.rows * job.columns, 0);
-  return { architecture: model.architecture, plans, layout, jobs, constants, parameterCount, sourceBytes };
+  return { architecture, plans, parts, jobs, constants, parameterCount, sourceBytes };
 }
 
 function valuesOf(dimensions: readonly number[]): number {

@@ -32,7 +32,8 @@ export type RowConverter = (rows: Rows, out: Uint8Array) => Promise<void> | void
 
 export interface RunRequest {
   readonly jobs: readonly TensorJob[];
-  readonly target: Pick<FileHandle, 'fd'>;
+  /** The output files, by the jobs' `targetPart`. */
+  readonly targets: readonly Pick<FileHandle, 'fd'>[];
   /** One per chunk that is worked on at the same time. */
   readonly converters: readonly RowConverter[];
   readonly onProgress: (progress: JobProgress) => void;
@@ -40,13 +41,13 @@ export interface RunRequest {
 }
 
 /** @throws AppError `model-invalid` (infinite or NaN weights), `model-unsupported`, `conversion-failed` */
-export async function runJobs({ jobs, target, converters, onProgress, signal }: RunRequest): Promise<void> {
+export async function runJobs({ jobs, targets, converters, onProgress, signal }: RunRequest): Promise<void> {
   const totalBytes = jobs.reduce((sum, job) => sum + sourceBytes(job), 0);
   const files = new SourceFiles();
   const chunks = chunksOf(jobs);
   let doneBytes = 0;
   const work = async (convert: RowConverter): Promise<void> => {
-    const lane = new Lane(files, target, convert);
+    const lane = new Lane(files, targets, convert);
     for (const chunk of chunks) {
       signal?.throwIfAborted();
       doneBytes += await lane.run(chunk);
@@ -89,16 +90,16 @@ function* chunksOf(jobs: readonly TensorJob[]): Generator<Chunk, void, void> {
 /** One chunk in work, with buffers that are used again. */
 class Lane {
   readonly #files: SourceFiles;
-  readonly #target: Pick<FileHandle, 'fd'>;
+  readonly #targets: readonly Pick<FileHandle, 'fd'>[];
   readonly #convert: RowConverter;
   readonly #packed: PackedReader;
   #read = alignedBuffer(0);
   #ordered = alignedBuffer(0);
   #written = alignedBuffer(0);
 
-  constructor(files: SourceFiles, target: Pick<FileHandle, 'fd'>, convert: RowConverter) {
+  constructor(files: SourceFiles, targets: readonly Pick<FileHandle, 'fd'>[], convert: RowConverter) {
     this.#files = files;
-    this.#target = target;
+    this.#targets = targets;
     this.#convert = convert;
     this.#packed = new PackedReader((path, into, position) => files.readAll(path, into, position));
   }
@@ -117,9 +118,10 @@ class Lane {
     const written = rowCount * outBytes;
     const position = job.targetOffset + firstRow * outBytes;
     const count = rowCount * job.columns;
+    const file = this.#targets[job.targetPart] as Pick<FileHandle, 'fd'>;
     if (source === target) {
       if (job.addsOne) addOne(job.addsExactly ? target : source, bytes, count);
-      await writeAll(this.#target, bytes, position);
+      await writeAll(file, bytes, position);
       return length;
     }
     this.#written = grown(this.#written, written);
@@ -127,7 +129,7 @@ class Lane {
     await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
     if (job.addsOne) addOne(job.addsExactly ? target : source, out, count);
     if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
-    await writeAll(this.#target, out, position);
+    await writeAll(file, out, position);
     return length;
   }
 

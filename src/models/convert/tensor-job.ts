@@ -9,6 +9,8 @@ export interface TensorJob {
   readonly sourceType: number;
   readonly targetType: number;
   readonly targetOffset: number;
+  /** Index of the output file. */
+  readonly targetPart: number;
   readonly rows: number;
   readonly columns: number;
   /** Rows of a head whose halves are interleaved; null: rows keep their order. */

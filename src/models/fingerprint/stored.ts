@@ -11,10 +11,11 @@ import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
 import { atomicWrite } from '../../platform/files/atomic-write.ts';
+import { filesOfModel } from '../gguf/parts.ts';
 import { FINGERPRINT_RULE, fingerprintModel, type FingerprintOptions } from './fingerprint.ts';
 
 export interface StoredFingerprint {
-  /** Of a single file; null for a folder. */
+  /** Of a file, or of the files of a split model one after the other; null for a folder. */
   readonly sha256: string | null;
   /** Null where the values cannot be read: other architectures and types. */
   readonly fingerprint: string | null;
@@ -53,7 +54,7 @@ export async function storedFingerprint(
     if (kept !== null && kept.rule === FINGERPRINT_RULE && JSON.stringify(kept.files) === JSON.stringify(files))
       return { sha256: kept.sha256, fingerprint: kept.fingerprint };
   }
-  const sha256 = isFolder ? null : await sha256Of(absolute);
+  const sha256 = isFolder ? null : await sha256Of(filesOfModel(absolute));
   const made = { sha256, fingerprint: await fingerprintOrNull(absolute, options) };
   await keep(places, { rule: FINGERPRINT_RULE, files, ...made });
   return made;
@@ -61,13 +62,16 @@ export async function storedFingerprint(
 
 /** The weights, and the configuration that says how they are packed. */
 async function describeFiles(path: string, isFolder: boolean): Promise<Sidecar['files']> {
-  const names = isFolder
-    ? (await readdir(path)).filter((name) => name === 'config.json' || /^model.*\.safetensors$/.test(name)).toSorted()
-    : [''];
+  const paths = isFolder
+    ? (await readdir(path))
+        .filter((name) => name === 'config.json' || /^model.*\.safetensors$/.test(name))
+        .toSorted()
+        .map((name) => join(path, name))
+    : filesOfModel(path);
   const files: Sidecar['files'] = [];
-  for (const name of names) {
-    const { size, mtimeMs } = await stat(join(path, name));
-    files.push({ name: name === '' ? basename(path) : name, bytes: size, modifiedMs: mtimeMs });
+  for (const file of paths) {
+    const { size, mtimeMs } = await stat(file);
+    files.push({ name: basename(file), bytes: size, modifiedMs: mtimeMs });
   }
   return files;
 }
@@ -102,8 +106,10 @@ async function fingerprintOrNull(path: string, options: FingerprintOptions): Pro
   }
 }
 
-async function sha256Of(path: string): Promise<string> {
+async function sha256Of(paths: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: HASH_CHUNK_BYTES })) hash.update(chunk as Buffer);
+  for (const path of paths) {
+    for await (const chunk of createReadStream(path, { highWaterMark: HASH_CHUNK_BYTES })) hash.update(chunk as Buffer);
+  }
   return hash.digest('hex');
 }

@@ -2,7 +2,8 @@
 import { basename, resolve } from 'node:path';
 import type { ModelTraffic } from '../../core/roofline-schema.ts';
 import { numberOf, textOf } from './metadata.ts';
-import { readGgufHeader, type GgufHeader } from './read-header.ts';
+import { readGgufModel } from './parts.ts';
+import type { GgufHeader } from './read-header.ts';
 import { trafficOf } from './traffic.ts';
 import { readVocabulary } from './vocabulary.ts';
 
@@ -35,7 +36,7 @@ export interface GgufModelFacts {
 export const TWIN_OF_KEY = 'runoff.twin.of';
 
 export async function modelFacts(path: string): Promise<GgufModelFacts> {
-  return factsOf(await readGgufHeader(path));
+  return factsOf(await readGgufModel(path));
 }
 
 export function factsOf(header: GgufHeader): GgufModelFacts {

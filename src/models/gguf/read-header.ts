@@ -34,6 +34,8 @@ const ALIGNMENT_MAX = 1 << 16;
 
 export interface GgufTensor {
   readonly name: string;
+  /** The file that holds it: of a model in several files not always that of the header. */
+  readonly path: string;
   readonly type: TensorType;
   /** ggml's order: the first dimension is the contiguous one. */
   readonly dimensions: readonly number[];
@@ -296,6 +298,7 @@ function placeTensor(
   const rowBytes = (columns / type.blockValues) * type.blockBytes;
   return {
     name,
+    path: cursor.path,
     type,
     dimensions,
     columns,

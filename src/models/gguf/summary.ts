@@ -2,6 +2,7 @@
 import { cacheValuesPerToken, countOf, LAYER_COUNT_MAX } from './cache-values.ts';
 import { textOf, type GgufMetadata } from './metadata.ts';
 import { factsOf, type GgufModelFacts } from './model-facts.ts';
+import { readGgufModel } from './parts.ts';
 import { readGgufHeader, type GgufHeader } from './read-header.ts';
 import type { FilePart } from './byte-cursor.ts';
 
@@ -34,9 +35,11 @@ const F16_BYTES = 2;
 /** Per-layer numbers fit, vocabularies do not. */
 const ARRAY_ITEMS_MAX = 1_024;
 
-/** In little memory: only the length of the vocabulary is kept. Rejects as `readGgufHeader` does. */
+/** In little memory: only the length of the vocabulary is kept. Rejects as `readGgufModel` does. */
 export async function summarizeGguf(path: string, part?: FilePart): Promise<GgufSummary> {
-  return summaryOf(await readGgufHeader(path, part, ARRAY_ITEMS_MAX));
+  const header =
+    part === undefined ? await readGgufModel(path, ARRAY_ITEMS_MAX) : await readGgufHeader(path, part, ARRAY_ITEMS_MAX);
+  return summaryOf(header);
 }
 
 function summaryOf(header: GgufHeader): GgufSummary {

@@ -18,6 +18,8 @@ export interface RowChunk {
 
 export interface RowSource {
   readonly name: string;
+  /** The file that holds it. */
+  readonly path: string;
   readonly offset: number;
   readonly rows: number;
   readonly rowBytes: number;
@@ -25,13 +27,13 @@ export interface RowSource {
 }
 
 export class RowReader {
-  readonly #handle: FileHandle;
+  readonly #files: { of(source: RowSource): Pick<FileHandle, 'fd'> };
   readonly #signal: AbortSignal | undefined;
   #read = alignedBuffer(CHUNK_BYTES);
   #reordered = alignedBuffer(0);
 
-  constructor(handle: FileHandle, signal?: AbortSignal) {
-    this.#handle = handle;
+  constructor(files: { of(source: RowSource): Pick<FileHandle, 'fd'> }, signal?: AbortSignal) {
+    this.#files = files;
     this.#signal = signal;
   }
 
@@ -45,7 +47,7 @@ export class RowReader {
       this.#signal?.throwIfAborted();
       const rowCount = Math.min(chunkRows, rows - firstRow);
       const length = rowCount * rowBytes;
-      readFully(this.#handle, this.#read, { position: source.offset + firstRow * rowBytes, length });
+      readFully(this.#files.of(source), this.#read, { position: source.offset + firstRow * rowBytes, length });
       if (permutedHeadRows !== null) {
         unpermuteRows(this.#read, this.#reordered, { rows: rowCount, rowBytes, headRows: permutedHeadRows });
       }
@@ -74,10 +76,10 @@ export function rowSourceOf({
   rowBytes,
   permutedHeadRows,
 }: {
-  readonly source: { readonly name: string; readonly offset: number };
+  readonly source: { readonly name: string; readonly path: string; readonly offset: number };
   readonly rows: number;
   readonly rowBytes: number;
   readonly permutedHeadRows: number | null;
 }): RowSource {
-  return { name: source.name, offset: source.offset, rows, rowBytes, permutedHeadRows };
+  return { name: source.name, path: source.path, offset: source.offset, rows, rowBytes, permutedHeadRows };
 }

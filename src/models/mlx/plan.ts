@@ -1,7 +1,7 @@
 /** What a repack writes: which MLX tensors each GGUF tensor becomes, in which shard, at which offset. */
-import type { FileHandle } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
+import type { TensorFiles } from '../gguf/parts.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
 import { isExactHalf } from '../half.ts';
 import type { MappedModel, MappedTensor } from '../hugging-face/tensor-map.ts';
@@ -41,14 +41,14 @@ export interface RepackPlan {
 export function planRepack(
   header: GgufHeader,
   model: MappedModel,
-  { scales: asked, handle }: { scales: ScaleType; handle: FileHandle },
+  { scales: asked, files }: { scales: ScaleType; files: TensorFiles },
 ): RepackPlan {
   const scales = asked === 'f16' ? exactScales(model.tensors) : asked;
   const narrow = scales === 'f32' ? null : narrowDtype(model.tensors);
   const warnings: string[] = [];
   const converted: { tensor: MappedTensor; conversion: Conversion; outputs: TensorPlan[] }[] = [];
   for (const tensor of model.tensors) {
-    const conversion = chooseConversion(header.path, tensor, { narrow, handle, warnings });
+    const conversion = chooseConversion(header.path, tensor, { narrow, files, warnings });
     converted.push({ tensor, conversion, outputs: outputsOf(tensor, conversion, scales) });
   }
   const { outputs, shards } = placeInShards(converted.map((entry) => entry.outputs));
@@ -71,26 +71,26 @@ function narrowDtype(tensors: readonly MappedTensor[]): 'F16' | 'BF16' {
 
 interface Choice {
   readonly narrow: 'F16' | 'BF16' | null;
-  readonly handle: FileHandle;
+  readonly files: TensorFiles;
   readonly warnings: string[];
 }
 
-function chooseConversion(path: string, tensor: MappedTensor, { narrow, handle, warnings }: Choice): Conversion {
+function chooseConversion(path: string, tensor: MappedTensor, { narrow, files, warnings }: Choice): Conversion {
   const type = tensor.source.type.name;
   const isVector = tensor.shape.length === 1;
   const format = isVector ? undefined : BLOCK_FORMATS[type];
   if (format !== undefined) return { kind: 'packed', format };
   if (type !== 'F32' && type !== 'F16' && type !== 'BF16') throw unsupportedType(path, tensor);
-  if (tensor.holdsFactor) return factorConversion(path, tensor, { narrow, handle, warnings });
+  if (tensor.holdsFactor) return factorConversion(path, tensor, { narrow, files, warnings });
   if (type !== 'F32' || !isVector || narrow === null) return { kind: 'copy' };
-  if (isExactIn(narrow, readVector(tensor, handle))) return { kind: 'vector', dtype: narrow, offset: 0 };
+  if (isExactIn(narrow, readVector(tensor, files))) return { kind: 'vector', dtype: narrow, offset: 0 };
   warnings.push(staysWide(tensor, narrow));
   return { kind: 'copy' };
 }
 
 /** weight = factor - 1, where adding 1 gives the factor back. */
-function factorConversion(path: string, tensor: MappedTensor, { narrow, handle, warnings }: Choice): Conversion {
-  const factors = readVector(tensor, handle);
+function factorConversion(path: string, tensor: MappedTensor, { narrow, files, warnings }: Choice): Conversion {
+  const factors = readVector(tensor, files);
   if (tensor.source.type.name !== 'F32' || factors === null) throw unsupportedType(path, tensor);
   const weights = factors.map((factor) => factor - 1);
   if (!weights.every((weight, i) => Object.is(Math.fround(weight + 1), factors[i]))) {
@@ -111,10 +111,10 @@ function staysWide({ name }: MappedTensor, narrow: 'F16' | 'BF16'): string {
 }
 
 /** Null where it is too long to be a norm or a bias. */
-function readVector({ source }: MappedTensor, handle: FileHandle): Float32Array | null {
+function readVector({ source }: MappedTensor, files: TensorFiles): Float32Array | null {
   if (source.byteLength > VECTOR_BYTES_MAX) return null;
   const bytes = alignedBuffer(source.byteLength);
-  readFully(handle, bytes, { position: source.offset, length: source.byteLength });
+  readFully(files.of(source), bytes, { position: source.offset, length: source.byteLength });
   return new Float32Array(bytes.buffer, 0, Math.floor(source.byteLength / 4));
 }
 

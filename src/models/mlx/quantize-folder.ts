@@ -191,17 +191,12 @@ async function writeTexts(source: ConversionSource, plan: QuantizePlan, folder: 
   }
   const { header, model } = source;
   const vocabulary = readVocabulary(header.metadata);
-  const handle = await open(source.path, 'r');
-  try {
-    const ropeScaling = readRopeScaling(header, model.architecture, handle);
-    const { modelDtype, quantization } = plan;
-    const config = modelConfig({ header, model, modelDtype, quantization, vocabulary, ropeScaling });
-    const { files, warnings } = folderTexts(header, { config, index, vocabulary });
-    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
-    return warnings;
-  } finally {
-    await handle.close();
-  }
+  const ropeScaling = await readRopeScaling(header, model.architecture);
+  const { modelDtype, quantization } = plan;
+  const config = modelConfig({ header, model, modelDtype, quantization, vocabulary, ropeScaling });
+  const { files, warnings } = folderTexts(header, { config, index, vocabulary });
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  return warnings;
 }
 
 /** As mlx_lm saves it: the source's entries, sorted, with the packing; the end tokens of generation_config.json win. */

@@ -2,11 +2,12 @@
  * Lossless repack of a GGUF into an MLX folder: the same integers and scales in MLX's layout, so that both engines compute
  * with the same weights. Proven by comparing fingerprints (src/models/fingerprint).
  */
-import { mkdir, open, readdir, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { writeThenRename } from '../file-io.ts';
-import { readGgufHeader, type GgufHeader } from '../gguf/read-header.ts';
+import { readGgufModel, TensorFiles } from '../gguf/parts.ts';
+import type { GgufHeader } from '../gguf/read-header.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
 import { mapTensors, type MappedModel } from '../hugging-face/tensor-map.ts';
 import { modelConfig, quantizationConfig } from './config.ts';
@@ -52,7 +53,7 @@ export interface RepackResult {
  */
 export async function repackToMlx(ggufPath: string, outFolder: string, options: RepackOptions): Promise<RepackResult> {
   const folder = resolve(outFolder);
-  const header = await readGgufHeader(ggufPath);
+  const header = await readGgufModel(ggufPath);
   const source = await describeSource(header, options.sourceSha256 ?? null);
   const earlier = await readReceipt(folder);
   if (earlier !== null && (await isReusable(folder, earlier, { scales: options.scales, source })))
@@ -73,8 +74,10 @@ function resultOf(folder: string, receipt: Receipt, reused: boolean): RepackResu
 }
 
 async function describeSource(header: GgufHeader, sha256: string | null): Promise<Receipt['source']> {
-  const { mtimeMs } = await stat(header.path);
-  return { fileName: basename(header.path), bytes: header.fileBytes, modifiedMs: mtimeMs, sha256 };
+  const files = new Set([header.path, ...header.tensors.map(({ path }) => path)]);
+  let modifiedMs = 0;
+  for (const file of files) modifiedMs = Math.max(modifiedMs, (await stat(file)).mtimeMs);
+  return { fileName: basename(header.path), bytes: header.fileBytes, modifiedMs, sha256 };
 }
 
 /** Never delete what this program did not write. */
@@ -102,12 +105,12 @@ async function convert(
   { options, source }: { options: RepackOptions; source: Receipt['source'] },
 ): Promise<Receipt> {
   const model = mapTensors(header);
-  const handle = await open(header.path, 'r');
+  const files = await TensorFiles.open(header.tensors);
   try {
-    const plan = planRepack(header, model, { scales: options.scales, handle });
+    const plan = planRepack(header, model, { scales: options.scales, files });
     await mkdir(folder, { recursive: true });
     const vocabulary = readVocabulary(header.metadata);
-    const ropeScaling = readRopeScaling(header, model.architecture, handle);
+    const ropeScaling = await readRopeScaling(header, model.architecture);
     const { modelDtype } = plan;
     const quantization = quantizationConfig(plan.tensors);
     const config = modelConfig({ header, model, modelDtype, quantization, vocabulary, ropeScaling });
@@ -116,7 +119,7 @@ async function convert(
     const index = shardIndex({ outputs, shards: plan.shards }, parameterCount);
     const texts = folderTexts(header, { config, index, vocabulary });
     const warnings = [...plan.warnings, ...texts.warnings];
-    await writePlannedWeights(handle, { model, plan, folder, options });
+    await writePlannedWeights(files, { model, plan, folder, options });
     for (const [name, text] of Object.entries(texts.files)) await writeFile(join(folder, name), text);
     const receipt: Receipt = {
       tool: 'runoff',
@@ -136,12 +139,12 @@ async function convert(
   } catch (error) {
     throw asConversionError(error, header.path, options.signal);
   } finally {
-    await handle.close();
+    await files.close();
   }
 }
 
 async function writePlannedWeights(
-  handle: FileHandle,
+  files: TensorFiles,
   request: { model: MappedModel; plan: RepackPlan; folder: string; options: RepackOptions },
 ): Promise<void> {
   const { model, plan, folder, options } = request;
@@ -151,7 +154,7 @@ async function writePlannedWeights(
     doneBytes += bytes;
     options.onProgress?.({ doneBytes, totalBytes });
   };
-  await writeWeights({ source: handle, plan, folder, onChunk, signal: options.signal });
+  await writeWeights({ source: files, plan, folder, onChunk, signal: options.signal });
 }
 
 /** A full disk or a lost file is an operating error; an abort stays an abort. */

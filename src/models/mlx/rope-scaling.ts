@@ -1,5 +1,5 @@
 /** rope_scaling for config.json, from the header and, for Llama 3, from the factors that its converter stored as a tensor. */
-import type { FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import { numberOf, textOf } from '../gguf/metadata.ts';
@@ -24,11 +24,7 @@ const ORIGINAL_CONTEXTS: readonly number[] = [8192, 4096, 2048, 16_384, 32_768];
 /** The converter computes a factor in about ten float32 steps of 6e-8 each; a wrong parameter is off by percents. */
 const RELATIVE_TOLERANCE = 4e-6;
 
-export function readRopeScaling(
-  header: GgufHeader,
-  architecture: Architecture,
-  handle: FileHandle,
-): RopeScaling | null {
+export async function readRopeScaling(header: GgufHeader, architecture: Architecture): Promise<RopeScaling | null> {
   const { metadata, tensors, path } = header;
   const frequencies = tensors.find(({ name }) => name === ROPE_FREQUENCIES);
   if (tensors.some(({ name }) => ROPE_FACTORS.some((factors) => factors === name))) {
@@ -39,7 +35,7 @@ export function readRopeScaling(
     );
   }
   const type = textOf(metadata, `${architecture.name}.rope.scaling.type`) ?? 'none';
-  if (frequencies !== undefined) return llama3Scaling(header, architecture, readFactors(path, frequencies, handle));
+  if (frequencies !== undefined) return llama3Scaling(header, architecture, await readFactors(path, frequencies));
   if (type === 'none') return null;
   const factor = numberOf(metadata, `${architecture.name}.rope.scaling.factor`);
   if (type === 'linear' && factor !== null && factor > 0) return { rope_type: 'linear', factor };
@@ -52,7 +48,7 @@ export function readRopeScaling(
   );
 }
 
-function readFactors(path: string, tensor: GgufTensor, handle: FileHandle): Float32Array {
+async function readFactors(path: string, tensor: GgufTensor): Promise<Float32Array> {
   if (tensor.type.name !== 'F32' || tensor.byteLength > 1 << 16) {
     throw new AppError(
       'model-unsupported',
@@ -60,7 +56,12 @@ function readFactors(path: string, tensor: GgufTensor, handle: FileHandle): Floa
     );
   }
   const bytes = alignedBuffer(tensor.byteLength);
-  readFully(handle, bytes, { position: tensor.offset, length: tensor.byteLength });
+  const handle = await open(tensor.path, 'r');
+  try {
+    readFully(handle, bytes, { position: tensor.offset, length: tensor.byteLength });
+  } finally {
+    await handle.close();
+  }
   return new Float32Array(bytes.buffer, 0, tensor.byteLength / 4);
 }
 

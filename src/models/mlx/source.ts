@@ -2,7 +2,8 @@
 import { stat } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import { canDequantize } from '../gguf/dequantize.ts';
-import { readGgufHeader, type GgufHeader } from '../gguf/read-header.ts';
+import { readGgufModel } from '../gguf/parts.ts';
+import type { GgufHeader } from '../gguf/read-header.ts';
 import { FAMILIES } from '../hugging-face/families.ts';
 import { mapTensors, type MappedModel } from '../hugging-face/tensor-map.ts';
 import { readMlxModel, type ModelConfig } from './read-model.ts';
@@ -97,7 +98,7 @@ function layerCountOf(path: string, config: ModelConfig): number {
 }
 
 async function ggufSource(path: string): Promise<ConversionSource> {
-  const header = await readGgufHeader(path);
+  const header = await readGgufModel(path);
   const model = mapTensors(header);
   const tensors = model.tensors.map(({ name, shape, source, rows, rowBytes, permutedHeadRows, holdsFactor }) => {
     if (!canDequantize(source.type)) {
@@ -112,7 +113,7 @@ async function ggufSource(path: string): Promise<ConversionSource> {
     return {
       name,
       shape,
-      file: path,
+      file: source.path,
       offset: source.offset,
       rows,
       rowBytes,

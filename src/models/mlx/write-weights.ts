@@ -3,6 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, writeFully } from '../file-io.ts';
+import type { TensorFiles } from '../gguf/parts.ts';
 import { floatToHalf } from '../half.ts';
 import { rowSourceOf, RowReader, type RowChunk } from '../hugging-face/row-reader.ts';
 import type { ScaleArray, ScaleFault, ScaleType, ScaleWriter } from './block-format.ts';
@@ -10,7 +11,7 @@ import type { PlannedTensor, RepackPlan } from './plan.ts';
 import type { PlacedOutput } from './shards.ts';
 
 export interface WriteRequest {
-  readonly source: FileHandle;
+  readonly source: TensorFiles;
   readonly plan: RepackPlan;
   readonly folder: string;
   readonly onChunk: (bytes: number) => void;

@@ -107,7 +107,7 @@ interface CopyRequest {
 
 async function copyTensors({ tensors }: GgufHeader, { source, target, offsets, options }: CopyRequest): Promise<void> {
   const totalBytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const reader = new RowReader(source, options.signal);
+  const reader = new RowReader({ of: () => source }, options.signal);
   let doneBytes = 0;
   for (const [i, tensor] of tensors.entries()) {
     const offset = offsets[i] as number;

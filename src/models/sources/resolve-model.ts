@@ -5,6 +5,7 @@ import { basename, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { extractToCache } from '../llamafile/embedded-model.ts';
 import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
+import { filesOfModel, formatPartName, parsePartName } from '../gguf/parts.ts';
 import { splitLlamafileSpec } from '../llamafile/spec.ts';
 import { parseHubSpec } from '../hub/spec.ts';
 import { pullFromHub } from './hub.ts';
@@ -80,7 +81,7 @@ async function resolveHubModel(spec: string, options: ResolveModelOptions): Prom
     offlineBecause,
     onProgress,
     signal,
-    accept: (choice) => requireRunnable(spec, choice.kind, choice.weights.length),
+    accept: (choice) => requireRunnable(spec, choice.kind),
   });
   checkMagic(model.path, await readHead(model.path));
   const { path, fileBytes, sha256, pinned, warnings } = model;
@@ -88,15 +89,11 @@ async function resolveHubModel(spec: string, options: ResolveModelOptions): Prom
 }
 
 /** Said before gigabytes are downloaded. */
-function requireRunnable(spec: string, kind: 'gguf' | 'safetensors', parts: number): void {
-  if (kind === 'gguf' && parts === 1) return;
-  throw kind === 'gguf'
-    ? new AppError('model-unsupported', `${spec} is in ${parts} parts, which are not supported yet.`, {
-        hint: `runoff models pull ${spec} fetches them; llama-gguf-split --merge makes one file of them.`,
-      })
-    : new AppError('model-unsupported', `${spec} is a safetensors checkpoint; the engines start from a .gguf file.`, {
-        hint: `Name a repository with GGUF files, or fetch it by runoff models pull ${spec} and convert it.`,
-      });
+function requireRunnable(spec: string, kind: 'gguf' | 'safetensors'): void {
+  if (kind === 'gguf') return;
+  throw new AppError('model-unsupported', `${spec} is a safetensors checkpoint; the engines start from a .gguf file.`, {
+    hint: `Name a repository with GGUF files, or fetch it by runoff models pull ${spec} and convert it.`,
+  });
 }
 
 async function resolveTwin(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
@@ -141,17 +138,27 @@ async function resolveLocalModel(spec: string, options: ResolveModelOptions): Pr
   const head = await readHead(path);
   if (modelName !== null || readExecutable(head) !== null) return resolveLlamafile(path, modelName, options);
   checkMagic(path, head);
-  const shard = /-(\d{5})-of-(\d{5})\.gguf$/.exec(basename(path));
-  if (shard !== null && shard[2] !== '00001') {
-    throw new AppError(
-      'model-unsupported',
-      `${path} is one of ${Number(shard[2])} parts of a split model, which are not supported yet.`,
-      {
-        hint: 'Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf',
-      },
-    );
+  const shard = parsePartName(basename(path));
+  if (shard !== null && shard.part !== 1) {
+    throw new AppError('model-unsupported', `${path} is part ${shard.part} of ${shard.count} of a model.`, {
+      hint: `Name the first, ${formatPartName({ ...shard, part: 1 })}: the engines find the others beside it.`,
+    });
   }
-  return { path, fileBytes: info.size, sha256: null, origin: `file ${path}` };
+  return { path, fileBytes: await bytesOf(filesOfModel(path)), sha256: null, origin: `file ${path}` };
+}
+
+async function bytesOf(files: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for (const file of files) {
+    const info = await stat(file).catch(() => null);
+    if (info === null) {
+      throw new AppError('model-invalid', `The model has ${files.length} parts, and ${file} is missing.`, {
+        hint: 'Download all parts into the same folder.',
+      });
+    }
+    bytes += info.size;
+  }
+  return bytes;
 }
 
 async function resolveLlamafile(

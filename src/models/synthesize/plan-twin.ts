@@ -5,7 +5,8 @@ import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
 import { textOf } from '../gguf/metadata.ts';
-import { readGgufHeader, type GgufHeader, type GgufTensor } from '../gguf/read-header.ts';
+import { readGgufModel } from '../gguf/parts.ts';
+import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
 import { GGUF_ALIGNMENT } from '../gguf/write.ts';
 import { CATALOGUE, type CatalogueEntry } from './catalogue.ts';
 import { shapeOfConfigFile } from './config-json.ts';
@@ -77,7 +78,7 @@ async function fromConfig(path: string): Promise<TwinSource> {
 }
 
 async function fromGguf(path: string): Promise<TwinSource> {
-  const header = await readGgufHeader(path);
+  const header = await readGgufModel(path);
   const of = textOf(header.metadata, 'general.name') ?? basename(path);
   const slug = slugOf(basename(path).replace(/\.gguf$/i, ''));
   return { slug, of, source: path, shape: shapeOfGguf(header), header, entry: null };

@@ -1,9 +1,8 @@
 /** Weights of a GGUF. */
-import { open } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import { canDequantize, dequantize } from '../gguf/dequantize.ts';
-import { readGgufHeader } from '../gguf/read-header.ts';
+import { readGgufModel, TensorFiles } from '../gguf/parts.ts';
 import { mapTensors, unpermuteRows, type MappedTensor } from '../hugging-face/tensor-map.ts';
 import type { Weights, WeightTensor } from './weights.ts';
 
@@ -11,9 +10,9 @@ import type { Weights, WeightTensor } from './weights.ts';
 const PART_BYTES_MAX = 64 << 20;
 
 export async function openGgufWeights(path: string): Promise<Weights> {
-  const { tensors } = mapTensors(await readGgufHeader(path));
+  const { tensors } = mapTensors(await readGgufModel(path));
   for (const tensor of tensors) checkType(path, tensor);
-  const handle = await open(path, 'r');
+  const files = await TensorFiles.open(tensors.map(({ source }) => source));
   const buffers = { stored: alignedBuffer(0), ordered: alignedBuffer(0) };
   const describe = (tensor: MappedTensor): WeightTensor => {
     const { name, shape, source, rows, rowBytes, permutedHeadRows } = tensor;
@@ -31,7 +30,7 @@ export async function openGgufWeights(path: string): Promise<Weights> {
         const length = rowCount * rowBytes;
         if (length > PART_BYTES_MAX) throw tooLong(name, length);
         if (buffers.stored.byteLength < length) buffers.stored = alignedBuffer(length);
-        readFully(handle, buffers.stored, { position: source.offset + firstRow * rowBytes, length });
+        readFully(files.of(source), buffers.stored, { position: source.offset + firstRow * rowBytes, length });
         let bytes = buffers.stored;
         if (permutedHeadRows !== null) {
           if (buffers.ordered.byteLength < length) buffers.ordered = alignedBuffer(length);
@@ -42,7 +41,7 @@ export async function openGgufWeights(path: string): Promise<Weights> {
       },
     };
   };
-  return { path, format: 'gguf', tensors: tensors.map(describe), close: () => handle.close() };
+  return { path, format: 'gguf', tensors: tensors.map(describe), close: () => files.close() };
 }
 
 function tooLong(name: string, bytes: number): AppError {

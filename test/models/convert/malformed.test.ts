@@ -323,7 +323,8 @@ test('a part of a split GGUF that is missing is an error', async () => {
   const path = join(folder, 'm-00001-of-00002.gguf');
   await writeConverted(plan, path, RUN);
   await expect(planFromGguf(path, { quant: 'F16', importance: null })).rejects.toMatchObject({
-    code: 'model-not-found',
+    code: 'model-invalid',
+    message: `The model has 2 parts, and ${join(folder, 'm-00002-of-00002.gguf')} is missing.`,
   });
   const other = join(folder, 'other.gguf');
   await writeConverted(plan, other, RUN);

@@ -8,7 +8,8 @@ import { trafficOf } from '../../../src/models/gguf/traffic.ts';
 function tensor(name: string, columns: number, rows: number): GgufTensor {
   const byteLength = (columns / 32) * 34 * rows;
   const type = tensorTypeNamed('Q8_0');
-  return { name, type, dimensions: [columns, rows], columns, rows, rowBytes: byteLength / rows, offset: 0, byteLength };
+  const place = { path: '/m.gguf', rowBytes: byteLength / rows, offset: 0, byteLength };
+  return { name, type, dimensions: [columns, rows], columns, rows, ...place };
 }
 
 function header(tensors: readonly GgufTensor[], numbers: Readonly<Record<string, number>> = {}): GgufHeader {

@@ -25,13 +25,15 @@ describe('resolveModel', async () => {
     await writeFile(text, '<html>');
     await writeFile(join(folder, 'empty.gguf'), '');
     const part = join(folder, 'm-00001-of-00003.gguf');
-    await writeFile(part, await readFile(fixturePath('tiny-llama.gguf')));
+    const second = join(folder, 'n-00002-of-00003.gguf');
+    for (const path of [part, second]) await writeFile(path, await readFile(fixturePath('tiny-llama.gguf')));
     const specs = [
       join(folder, 'absent.gguf'),
       folder,
       text,
       join(folder, 'empty.gguf'),
       part,
+      second,
       'hf:../name',
       'hf:owner/name@../x',
       'pypi:other:thing.bin',
@@ -50,7 +52,8 @@ describe('resolveModel', async () => {
         "model-unsupported:  is a folder; a .gguf file is needed. Give the path of the .gguf file. MLX folders are made from it.",
         "model-invalid: /page.gguf is not a GGUF file: it starts with "<htm", not with "GGUF". A small text file is often a Git LFS pointer or an error page: download the model itself.",
         "model-invalid: /empty.gguf is not a GGUF file: it is empty. A small text file is often a Git LFS pointer or an error page: download the model itself.",
-        "model-unsupported: /m-00001-of-00003.gguf is one of 3 parts of a split model, which are not supported yet. Merge them first: llama-gguf-split --merge FIRST_PART OUTPUT.gguf",
+        "model-invalid: The model has 3 parts, and /m-00002-of-00003.gguf is missing. Download all parts into the same folder.",
+        "model-unsupported: /n-00002-of-00003.gguf is part 2 of 3 of a model. Name the first, n-00001-of-00003.gguf: the engines find the others beside it.",
         "usage: hf:../name: "../name" is not the name of a repository Write it as hf:OWNER/NAME, hf:OWNER/NAME:FILE.gguf or hf:OWNER/NAME@REVISION:FILE.gguf.",
         "usage: hf:owner/name@../x: "../x" is not a branch, a tag or a commit Write it as hf:OWNER/NAME, hf:OWNER/NAME:FILE.gguf or hf:OWNER/NAME@REVISION:FILE.gguf.",
         "usage: pypi:other:thing.bin does not name a model in a package. Write it as pypi:PACKAGE:FILE.gguf or pypi:PACKAGE==VERSION:FILE.gguf.",
