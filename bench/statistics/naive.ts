@@ -96,6 +96,8 @@ function resample(values: readonly number[], random: Random): number[] {
 function welchHoldsZero(a: readonly number[], b: readonly number[]): boolean {
   const [varianceA, varianceB] = [standardDeviation(a) ** 2 / a.length, standardDeviation(b) ** 2 / b.length];
   const error = Math.sqrt(varianceA + varianceB);
+  // Requests that never stalled took the same time to the last digit: there is no interval, and no doubt.
+  if (error === 0) return mean([...a]) === mean([...b]);
   const freedom = (varianceA + varianceB) ** 2 / (varianceA ** 2 / (a.length - 1) + varianceB ** 2 / (b.length - 1));
   return Math.abs(mean([...a]) - mean([...b])) <= tQuantile(0.975, Math.max(1, freedom)) * error;
 }
