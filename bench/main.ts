@@ -8,6 +8,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   repack: async () => (await import('./repack.ts')).repack(),
   twins: async () => (await import('./twins.ts')).twins(),
   statistics: async () => (await import('./statistics.ts')).statistics(),
+  'time-to-verdict': async () => (await import('./time-to-verdict.ts')).timeToVerdict(),
   startup: async () => (await import('./startup.ts')).startup(),
 };
 

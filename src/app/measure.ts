@@ -1,16 +1,12 @@
 /** Runs a plan to its end: checks the engines, plans what fits, and carries out the protocol's steps one by one. */
 import { assert, AssertionFailure } from '../core/assert.ts';
 import { messageOf } from '../core/errors.ts';
-import type { Device, Generation } from '../core/engine.ts';
+import type { Generation } from '../core/engine.ts';
 import { elapsedOf } from '../core/derive/derive-record.ts';
-import { isResolved } from '../core/derive/is-resolved.ts';
-import { lookMs, planCanary } from '../core/protocol/canary-plan.ts';
-import type { CanaryCost } from '../core/protocol/canary-plan.ts';
+import { takeLook } from '../core/derive/take-look.ts';
 import { nextAction } from '../core/protocol/next-action.ts';
-import { expectedDetectable } from '../core/stats/detectable.ts';
-import { ALPHA, withAlphas } from '../core/verdict/looks.ts';
-import { planRun } from '../core/protocol/plan-run.ts';
 import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/plan-types.ts';
+import { predictRestMs } from '../core/protocol/predict.ts';
 import { progressFromEvents } from '../core/protocol/progress.ts';
 import type { RunEvent } from '../core/record.ts';
 import { earlyEndGate, tokenCountGate, truncationGate } from '../core/validity/gates.ts';
@@ -23,9 +19,10 @@ import type { CellRequest } from './cell.ts';
 import { checkEngine } from './check-engine.ts';
 import { takesText } from './machinery.ts';
 import type { Machinery, PreparedEngine } from './machinery.ts';
+import { registerPlan } from './register-plan.ts';
 import type { Ui } from './ui.ts';
 import { Watcher } from './watcher.ts';
-import { describeEvent, describeExpected, minutes } from './wording.ts';
+import { describeEvent, minutes } from './wording.ts';
 
 export interface MeasureAsk {
   readonly log: RunLog;
@@ -40,9 +37,6 @@ export interface MeasureAsk {
   readonly signal: AbortSignal;
   readonly ui: Ui;
 }
-
-/** A load on the CPU says nothing about these; a device that is not told may be the CPU. */
-const GPU_DEVICES: readonly Device[] = ['metal', 'cuda', 'vulkan', 'rocm'];
 
 type EndState = 'complete' | 'interrupted';
 
@@ -85,7 +79,14 @@ class Measurement {
     await this.append({ type: 'session', at: new Date().toISOString(), resumed });
     try {
       const pilots = await this.checkEngines();
-      const { plan, canary } = await this.plan(pilots);
+      const { plan, canary } = await registerPlan({
+        log,
+        ui,
+        engines: pilots,
+        prepared: this.ask.engines,
+        leftMs: this.leftMs(),
+        append: (event) => this.append(event),
+      });
       if (plan.blocks > 0) await this.watcher.begin(canary);
       const reason = await this.carryOut(plan);
       await this.append({ type: 'end', state: 'complete', reason, elapsedMs: this.elapsedMs() });
@@ -168,65 +169,6 @@ class Measurement {
     }
   }
 
-  private async plan(engines: readonly PlannedEngine[]): Promise<{ plan: RunPlan; canary: CanaryCost }> {
-    const { log, ui } = this.ask;
-    const { plan } = log.manifest;
-    const registered = log.events.find((event) => event.type === 'plan');
-    // A resumed run keeps its plan: other work in its second half could not be compared with its first.
-    const remainingMs = registered?.remainingMs ?? this.leftMs();
-    const { prompts, generateTokens, iterations, blocks: maxBlocks } = plan;
-    const planWith = (lookCostMs: number): RunPlan =>
-      planRun({
-        engines: engines.map(({ pilot, ...engine }) => ({
-          ...engine,
-          pilot: { ...pilot, startMs: pilot.startMs + lookCostMs },
-        })),
-        prompts,
-        generateTokens,
-        iterations,
-        maxBlocks,
-        remainingMs,
-      });
-    const canary = this.canaryFor(planWith(0));
-    const made = planWith(lookMs(canary, engines.length));
-    if (registered === undefined) {
-      const { blocks, looks, estimateMsTotal } = made;
-      const expected = expectedDetectable({
-        count: blocks,
-        alpha: withAlphas(looks).at(-1)?.alpha ?? ALPHA,
-        engineCount: made.engines.filter(({ referenceBackend }) => referenceBackend === null).length,
-        margin: plan.margin,
-      });
-      await this.append({
-        type: 'plan',
-        blocks,
-        looks: [...looks],
-        remainingMs,
-        estimateMs: estimateMsTotal,
-        ...(expected === null ? {} : { expected }),
-      });
-      for (const missing of made.notMeasured) await this.append({ type: 'not-measured', ...missing });
-      for (const note of made.notes) ui.line(`  ${note}`);
-      ui.line(
-        `Measuring ${made.blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`,
-      );
-      if (expected !== null) ui.line(describeExpected(expected));
-    }
-    return { plan: made, canary };
-  }
-
-  /** By predicted costs alone, so that a resumed run plans the same. */
-  private canaryFor({ engines, estimateMsPerBlock, estimateMsTotal }: RunPlan): CanaryCost {
-    const onCpu = engines.filter(({ engine }) =>
-      this.ask.engines.some(({ engine: { id }, found }) => id === engine && !GPU_DEVICES.includes(found.device)),
-    );
-    return planCanary({
-      cellMs: estimateMsPerBlock / Math.max(1, engines.length),
-      cellsPerBlock: onCpu.length,
-      runMs: estimateMsTotal,
-    });
-  }
-
   private async carryOut(plan: RunPlan): Promise<string> {
     let progress: Progress = progressFromEvents(this.ask.log.events);
     for (;;) {
@@ -241,7 +183,7 @@ class Measurement {
   private async step(action: Exclude<Action, { type: 'stop' }>, plan: RunPlan, progress: Progress): Promise<Progress> {
     switch (action.type) {
       case 'cell':
-        return { ...progress, cells: [...progress.cells, await this.cell(action, plan)] };
+        return { ...progress, cells: [...progress.cells, await this.cell(action, plan, progress)] };
       case 'close-block': {
         const { block, attempt } = action;
         const { disturbances, sustained, busiest } = await this.watcher.closeBlock();
@@ -263,10 +205,8 @@ class Measurement {
         });
         return { ...progress, blocks: [...progress.blocks, { block, attempt, state, reasons }] };
       }
-      case 'look': {
-        const resolved = isResolved(this.ask.log.manifest, this.ask.log.events);
-        return { ...progress, looks: [...progress.looks, { blocks: action.blocks, resolved }] };
-      }
+      case 'look':
+        return this.look(action.blocks, plan, progress);
       case 'drop-engine':
         await this.warn(
           'engine-dropped',
@@ -278,7 +218,24 @@ class Measurement {
     }
   }
 
-  private async cell(action: Extract<Action, { type: 'cell' }>, plan: RunPlan): Promise<Progress['cells'][number]> {
+  private async look(blocks: number, plan: RunPlan, progress: Progress): Promise<Progress> {
+    const { manifest, events } = this.ask.log;
+    const rest = predictRestMs({ plan, seed: manifest.plan.seed, deadlineMs: this.deadlineMs, progress });
+    const { resolved, retired } = takeLook(manifest, events, rest);
+    const restMs = [...rest.values()].reduce((sum, ms) => sum + ms, 0);
+    await this.append({ type: 'look', blocks, resolved, retired: [...retired], restMs });
+    return {
+      ...progress,
+      looks: [...progress.looks, { blocks, resolved }],
+      retired: [...progress.retired, ...retired.map(({ engine }) => engine)],
+    };
+  }
+
+  private async cell(
+    action: Extract<Action, { type: 'cell' }>,
+    plan: RunPlan,
+    { retired }: Progress,
+  ): Promise<Progress['cells'][number]> {
     const { engine, block, attempt, requests } = action;
     const { machinery, ui, log, workload, bannedTokens, signal } = this.ask;
     const prepared = this.ask.engines.find((candidate) => candidate.engine.id === engine);
@@ -306,7 +263,7 @@ class Measurement {
       append: (event) => this.append(event),
       onRequest: (request) =>
         ui.status(
-          `Block ${block + 1} of ${plan.blocks} · ${engine} · ${request.kind === 'warmup' ? 'warming up' : `measuring ${request.prompt} (${request.iteration + 1} of ${iterations})`} · at most ${minutes(this.leftMs())} left`,
+          `Block ${block + 1} of ${plan.blocks} · ${engine} · ${request.kind === 'warmup' ? 'warming up' : `measuring ${request.prompt} (${request.iteration + 1} of ${iterations})`} · at most ${minutes(this.leftMs())} left${retired.length === 0 ? '' : ` · retired: ${retired.join(', ')}`}`,
         ),
       check: (request, generation) => this.check(prepared, request, generation),
     });

@@ -1,4 +1,5 @@
 import type { RunEvent } from '../core/record.ts';
+import { describeRetired } from '../core/verdict/retirement.ts';
 
 /** `45 s`, `3.5 min`. */
 export function minutes(ms: number): string {
@@ -20,6 +21,13 @@ export function describeEvent(event: RunEvent): string | null {
     }
     case 'not-measured':
       return `  – ${event.engine}, ${event.prompt}: not measured: ${event.reason}`;
+    case 'look': {
+      const lines = event.retired.map(
+        (one) =>
+          `  – ${one.engine} is ${describeRetired(one, event.blocks)}; ${minutes(one.restMs)} of the ${minutes(event.restMs)} left would be its own.`,
+      );
+      return lines.length === 0 ? null : [...lines, '    What is not measured is neither a loss nor a tie.'].join('\n');
+    }
     case 'warning':
       return `  ! ${event.message}${event.hint === null ? '' : `\n    ${event.hint}`}`;
     case 'block-end':

@@ -71,7 +71,11 @@ function addRun(program: Command): void {
     )
     .option('-g, --generate <tokens>', 'tokens to generate (default: 64)', integer(1, 100_000))
     .option('-b, --budget <time>', 'hard limit for measuring, e.g. 90s, 10m, 1h (default: 6m)', duration)
-    .option('--blocks <n>', 'most blocks per engine; the budget may allow fewer (default: 12)', integer(1, 100))
+    .option(
+      '--blocks <n>',
+      'most blocks per engine; the budget may allow fewer, and one that is twice as slow leaves at a look (default: 12)',
+      integer(1, 100),
+    )
     .option(
       '-t, --threads <n>',
       'threads for every engine that takes the setting (default: physical cores)',

@@ -13,6 +13,8 @@ export const certificateSchema = z.object({
   tokens: z.object({ state: z.enum(['equal', 'different', 'unproven']), detail: SHORT_TEXT }),
   output: z.object({ state: z.enum(['equal-count', 'different', 'unproven']), detail: SHORT_TEXT }),
   settings: z.object({ state: z.enum(['matched', 'as-shipped', 'tuned']), differences: z.array(SHORT_TEXT).max(100) }),
+  /** Engines that were measured in fewer blocks than the others, in words; absent where there are none. */
+  retired: z.array(SHORT_TEXT).max(20).optional(),
   /** Greedy agreement on the first 32 tokens, per pair: share of positions before the first difference. */
   agreement: z
     .array(z.object({ a: ID, b: ID, requestCount: COUNT, top1Share: z.number(), firstTokenShare: z.number() }))

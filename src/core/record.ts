@@ -16,6 +16,7 @@ import {
   machineStateSchema,
   memorySchema,
 } from './machine-check-schema.ts';
+import { lookEventSchema, retiredSchema, retirementRuleSchema } from './retirement-schema.ts';
 import { modelTrafficSchema, rooflineSchema } from './roofline-schema.ts';
 import { shippingSchema } from './shipping-schema.ts';
 
@@ -214,7 +215,10 @@ export const eventSchema = z.discriminatedUnion('type', [
     remainingMs: MS,
     estimateMs: MS,
     expected: expectedSchema.optional(),
+    /** Absent: no engine may be retired. */
+    retirement: retirementRuleSchema.optional(),
   }),
+  lookEventSchema,
   canaryPlanEventSchema,
   machineCheckEventSchema,
   z.object({ type: z.literal('cell-start'), ...WHERE, elapsedMs: MS }),
@@ -358,6 +362,8 @@ export const recordSchema = z.object({
   blocks: z.object({ planned: COUNT, accepted: COUNT, rejected: COUNT }),
   /** From the `plan` event: counts of blocks at which the result may be tested, registered before the first block. */
   looks: z.array(z.int().positive()).max(10),
+  /** Engines that were not measured to the end; absent where there are none. */
+  retired: z.array(retiredSchema).max(20).optional(),
   ladder: ladderSchema.nullable().default(null),
   /** What was seen of the machine; null or absent where nothing looked at it (records before the canary). */
   machineState: machineStateSchema.nullable().optional(),

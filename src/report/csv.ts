@@ -65,6 +65,8 @@ const columns: readonly (readonly [name: string, value: (line: Line) => Value])[
   ['decode_limit_share_mean', (line) => limitOf(line)?.decodeShare ?? null],
   // Empty for real weights.
   ['twin_of', ({ model }) => model?.twinOf ?? null],
+  // Blocks that the engine was measured in, where it was retired; empty where it was measured to the end.
+  ['retired_after_blocks', ({ record, sample }) => retiredAfter(record, sample)],
 ];
 
 export function renderCsv(record: RunRecord, samples: readonly Sample[], options: CsvOptions = {}): string {
@@ -89,6 +91,10 @@ function toLine(record: RunRecord, sample: Sample, { acceptedBlocks }: CsvOption
 
 function limitOf({ record, sample }: Line): RooflineRow | undefined {
   return record.roofline?.rows.find(({ engine, prompt }) => engine === sample.engine && prompt === sample.prompt);
+}
+
+function retiredAfter({ retired = [] }: RunRecord, { engine }: Sample): number | null {
+  return retired.find((one) => one.engine === engine)?.blocks ?? null;
 }
 
 function prefillRate({ promptTokens, cachedTokens, ttftMs }: Sample): number | null {

@@ -1,6 +1,7 @@
 /** What every format shows, computed once. Formats only lay it out. */
 import type { Comparison, EngineFacts, GateEvent, Metric, RunRecord, Summary } from '../core/record.ts';
 import { LABELLING_GATES } from '../core/validity/gate-result.ts';
+import { describeRetired } from '../core/verdict/retirement.ts';
 import { twinSentence } from '../core/verdict/wording.ts';
 import { cleanStrings } from './clean.ts';
 import { count, duration, excess, percent, type Quantity, quantity } from './numbers.ts';
@@ -223,7 +224,11 @@ function footnotes(record: RunRecord, engines: readonly EngineResult[]): string[
   const voided = engines
     .filter(({ isVoid }) => isVoid)
     .map(({ id }) => `void: ${id} failed a validity gate; its numbers do not describe the work that was asked for`);
-  return [...new Set([...voided, ...shortened, ...unranked])];
+  const retired = (record.retired ?? []).map(
+    ({ engine, blocks: after, ...evidence }) =>
+      `${engine} was ${describeRetired(evidence, after)}; its figures are of the blocks before`,
+  );
+  return [...new Set([...voided, ...shortened, ...unranked, ...retired])];
 }
 
 function groupNotes(record: RunRecord, engines: readonly EngineResult[], pairs: readonly PairView[]): string[] {
@@ -310,7 +315,13 @@ function notMeasured(record: RunRecord): NotMeasured[] {
     reason: estimateMs === null || reason.includes('est.') ? reason : `${reason} (est. ${duration(estimateMs)})`,
     nextStep: null,
   }));
-  return [...missing, ...skipped];
+  const retired = (record.retired ?? []).map(({ engine, blocks: after, restMs, ...evidence }) => ({
+    engine,
+    what: `all blocks from ${after + 1} on`,
+    reason: `${describeRetired(evidence, after)} (est. ${duration(restMs)})`,
+    nextStep: null,
+  }));
+  return [...missing, ...skipped, ...retired];
 }
 
 function blocks(record: RunRecord): string {

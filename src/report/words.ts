@@ -167,9 +167,9 @@ export interface CertificateLine {
   readonly detail: string;
 }
 
-/** The equal-work certificate in four lines. */
+/** The equal-work certificate, a line each. */
 export function certificateLines(certificate: Certificate): readonly CertificateLine[] {
-  const { weights, tokens, output, settings, arithmetic } = certificate;
+  const { weights, tokens, output, settings, arithmetic, retired = [] } = certificate;
   const modes = arithmetic.map(
     ({ engine, bitsPerWeight, numericMode }) =>
       `${engine}: ${bitsPerWeight === null ? 'unknown' : bitsPerWeight.toFixed(2)} bits per weight, ${numericMode ?? 'arithmetic unknown'}`,
@@ -187,6 +187,9 @@ export function certificateLines(certificate: Certificate): readonly Certificate
       settings.state,
       settings.differences.length === 0 ? 'no difference found' : settings.differences.join('; '),
     ),
+    ...(retired.length === 0
+      ? []
+      : [{ name: 'blocks', state: 'not all in all', tone: 'neutral' as const, detail: retired.join('; ') }]),
     ...(modes.length === 0
       ? []
       : [{ name: 'computed', state: 'as each engine does', tone: 'neutral' as const, detail: modes.join('; ') }]),

@@ -445,6 +445,13 @@ export function protocolOf(events: readonly RunEvent[]): string[] {
       case 'block-end':
         lines.push(`block ${event.block}.${event.attempt} ${event.state}`);
         break;
+      case 'look':
+        // A look that decides nothing is no step of its own.
+        if (event.retired.length > 0)
+          lines.push(
+            `look ${event.blocks}: ${event.resolved ? 'resolved' : 'open'}, ${event.retired.map(({ engine }) => engine).join(', ')} retired`,
+          );
+        break;
       case 'not-measured':
         lines.push(`not measured: ${event.engine} ${event.prompt}`);
         break;

@@ -26,10 +26,10 @@ describe('csv report', () => {
     ];
     const text = renderCsv(tie, samples, { acceptedBlocks: new Set(['0/0', '1/1']) });
     expect(text.replaceAll('\r\n', '\n')).toMatchInlineSnapshot(`
-      "run_id,model,format,quantisation,bits_per_weight,engine,engine_version,device,ranked,threads,prompt,block,attempt,iteration,accepted,prompt_tokens,cached_tokens,generated_tokens,generated_tokens_asked,prefill_tokens_per_s,decode_tokens_per_s,ttft_ms,request_ms,time_per_token_ms_mean,time_per_token_ms_p50,time_per_token_ms_p90,time_per_token_ms_p99,engine_prefill_ms,engine_decode_ms,events_per_token,engine_load_ms_mean,engine_memory_peak_bytes_mean,cpu,os,started_at,memory_bandwidth_bytes_per_s,bytes_per_token,decode_limit_tokens_per_s,decode_limit_share_mean,twin_of
-      2026-11-24-2359,SmolLM2-135M-Instruct,gguf,Q4_0,5.45,llama-cpp,1.2.3,cpu,true,4,standard,0,0,0,true,512,0,64,64,500,50,1024,2304,20,19.8,21.5,24.1235,1020.5,1270,1,412,296747008,AMD EPYC 7B13,Debian 12,2026-11-24T23:59:00.000Z,,,,,
-      2026-11-24-2359,SmolLM2-135M-Instruct,gguf,Q4_0,5.45,llama-cpp,1.2.3,cpu,true,4,standard,1,0,0,false,512,0,64,64,256,50,2000,2304,20,19.8,21.5,24.1235,1020.5,1270,1,412,296747008,AMD EPYC 7B13,Debian 12,2026-11-24T23:59:00.000Z,,,,,
-      2026-11-24-2359,SmolLM2-135M-Instruct,gguf,Q4_0,5.45,llama-server,1.2.3,cpu,true,4,standard,1,1,0,true,5,,16,64,,,1024,2304,20,19.8,21.5,24.1235,1020.5,1270,1,412,296747008,AMD EPYC 7B13,Debian 12,2026-11-24T23:59:00.000Z,,,,,
+      "run_id,model,format,quantisation,bits_per_weight,engine,engine_version,device,ranked,threads,prompt,block,attempt,iteration,accepted,prompt_tokens,cached_tokens,generated_tokens,generated_tokens_asked,prefill_tokens_per_s,decode_tokens_per_s,ttft_ms,request_ms,time_per_token_ms_mean,time_per_token_ms_p50,time_per_token_ms_p90,time_per_token_ms_p99,engine_prefill_ms,engine_decode_ms,events_per_token,engine_load_ms_mean,engine_memory_peak_bytes_mean,cpu,os,started_at,memory_bandwidth_bytes_per_s,bytes_per_token,decode_limit_tokens_per_s,decode_limit_share_mean,twin_of,retired_after_blocks
+      2026-11-24-2359,SmolLM2-135M-Instruct,gguf,Q4_0,5.45,llama-cpp,1.2.3,cpu,true,4,standard,0,0,0,true,512,0,64,64,500,50,1024,2304,20,19.8,21.5,24.1235,1020.5,1270,1,412,296747008,AMD EPYC 7B13,Debian 12,2026-11-24T23:59:00.000Z,,,,,,
+      2026-11-24-2359,SmolLM2-135M-Instruct,gguf,Q4_0,5.45,llama-cpp,1.2.3,cpu,true,4,standard,1,0,0,false,512,0,64,64,256,50,2000,2304,20,19.8,21.5,24.1235,1020.5,1270,1,412,296747008,AMD EPYC 7B13,Debian 12,2026-11-24T23:59:00.000Z,,,,,,
+      2026-11-24-2359,SmolLM2-135M-Instruct,gguf,Q4_0,5.45,llama-server,1.2.3,cpu,true,4,standard,1,1,0,true,5,,16,64,,,1024,2304,20,19.8,21.5,24.1235,1020.5,1270,1,412,296747008,AMD EPYC 7B13,Debian 12,2026-11-24T23:59:00.000Z,,,,,,
       "
     `);
   });

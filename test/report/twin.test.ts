@@ -35,8 +35,8 @@ describe('reports of a twin', () => {
     expect(oneLine(renderHtml(twin, []))).toContain('TWIN: The weights are a twin');
   });
 
-  test('the spreadsheet has whose twin it is in its last column', () => {
-    expect(renderCsv(twin, []).trim().split(',').at(-1)).toBe('twin_of');
+  test('the spreadsheet has whose twin it is in a column', () => {
+    expect(renderCsv(twin, []).trim().split(',')).toContain('twin_of');
   });
 
   test('the record keeps it, and one from before twins is read as ever', () => {

@@ -1,7 +1,10 @@
 /** The limits of the headline, each a sentence. */
 import type { Certificate, EngineFacts, Manifest, RunEvent } from '../record.ts';
 import type { RunNoise } from '../validity/noise.ts';
+import type { Retired } from '../retirement-schema.ts';
+import { BLOCKS_MIN } from '../verdict/compare-family.ts';
 import type { Analysis, Look } from '../verdict/looks.ts';
+import { describeRetired } from '../verdict/retirement.ts';
 import { isSameBuild } from '../verdict/same-build.ts';
 import { joinWords, sentence, twinSentence } from '../verdict/wording.ts';
 import type { Collected } from './collect.ts';
@@ -19,7 +22,10 @@ export interface CaveatsInput {
   readonly noise: RunNoise;
   readonly analysis: Analysis | null;
   readonly looks: readonly Look[];
+  /** Accepted blocks each time that the run was stopped and resumed. */
+  readonly stops: readonly number[];
   readonly ended: boolean;
+  readonly retired: readonly Retired[];
 }
 
 export function listCaveats(input: CaveatsInput): string[] {
@@ -31,7 +37,9 @@ export function listCaveats(input: CaveatsInput): string[] {
     ...work.reductions,
     ...runningInstances(measured),
     ...absentEngines(input),
+    ...retiredEngines(input),
     ...looksCaveat(input),
+    ...stopsCaveat(input),
     ...(input.noise.reason === null ? [] : [sentence(`The run is NOISY: ${input.noise.reason}`)]),
     ...weightsCaveat(input.certificate),
     ...settingsCaveat(input.certificate),
@@ -82,6 +90,13 @@ function absentEngines({ facts, measured }: CaveatsInput): string[] {
     : [`Not measured, so neither better nor worse: ${joinWords(absent.map(({ id }) => id))}.`];
 }
 
+function retiredEngines({ retired }: CaveatsInput): string[] {
+  return retired.map(
+    ({ engine, blocks, ...evidence }) =>
+      `${engine} was ${describeRetired(evidence, blocks)}. Its other blocks are not measured: neither losses nor ties.`,
+  );
+}
+
 /** "planned looks, stopped at n" (P5). */
 function looksCaveat({ looks, analysis, ended, collected }: CaveatsInput): string[] {
   if (!ended || analysis === null) return [];
@@ -91,6 +106,15 @@ function looksCaveat({ looks, analysis, ended, collected }: CaveatsInput): strin
   const unused = collected.acceptedBlocks.length - analysis.blocks;
   const odd = unused > 0 ? `; ${unused} block without its mirror image is not tested` : '';
   return [`${planned}; the run was tested after ${analysis.blocks}${odd}.`];
+}
+
+/** Who stops a run can read it, and go on or not as he likes what he reads. */
+function stopsCaveat({ stops }: CaveatsInput): string[] {
+  const read = [...new Set(stops)].filter((accepted) => accepted >= BLOCKS_MIN);
+  if (read.length === 0) return [];
+  return [
+    `The run was stopped and resumed after ${joinWords(read.map(String))} blocks. It could be read then, which was a test: the looks after that have half of their level.`,
+  ];
 }
 
 function weightsCaveat({ weights }: Certificate): string[] {

@@ -1,6 +1,8 @@
 /** What was the same for every engine, and how we know. */
 import type { Certificate, EngineFacts, GateEvent, Manifest, Sample } from '../record.ts';
+import type { Retired } from '../retirement-schema.ts';
 import { modelOf } from '../verdict/arithmetic.ts';
+import { describeRetired } from '../verdict/retirement.ts';
 import { pairsOf } from '../verdict/wording.ts';
 import { mergeSettings } from '../tune/merge-settings.ts';
 import { settingsDifferences } from '../validity/gates.ts';
@@ -14,10 +16,11 @@ export interface CertificateInput {
   readonly collected: Collected;
   /** Every measured request, of rejected blocks too: noise changes times, not the work. */
   readonly samples: readonly Sample[];
+  readonly retired: readonly Retired[];
 }
 
 export function certify(input: CertificateInput): Certificate {
-  const { manifest, engines } = input;
+  const { manifest, engines, retired } = input;
   // Against what this engine was asked for: its own tuned settings, or the common ones.
   const differences = engines.flatMap((engine) => [
     ...settingsDifferences(mergeSettings(manifest.settings, engine.tuned), engine.settings ?? {}).map(
@@ -34,6 +37,7 @@ export function certify(input: CertificateInput): Certificate {
       state: manifest.plan.tuned ? 'tuned' : differences.length === 0 ? 'matched' : 'as-shipped',
       differences: [...tuned, ...differences].slice(0, 100),
     },
+    ...(retired.length === 0 ? {} : { retired: retired.map((one) => retiredText(one, input)) }),
     agreement: agreements(input),
     arithmetic: engines.map((engine) => ({
       engine: engine.id,
@@ -41,6 +45,11 @@ export function certify(input: CertificateInput): Certificate {
       numericMode: engine.numericMode,
     })),
   };
+}
+
+/** Its work was equal while it was measured; there is less of it. */
+function retiredText({ engine, blocks, ...evidence }: Retired, { collected }: CertificateInput): string {
+  return `${engine}: ${blocks} of ${collected.acceptedBlocks.length} blocks (${describeRetired(evidence, blocks)})`;
 }
 
 function tunedText({ id, tuned = {} }: EngineFacts): string {

@@ -67,8 +67,10 @@ export function chooseMix(input: {
   readonly collected: Collected;
   readonly work: Work;
   readonly engines: readonly string[];
+  /** Of these, those that were not measured to the end: their blocks are fewer for another reason. */
+  readonly retired: readonly string[];
 }): Mix {
-  const { manifest, collected, work } = input;
+  const { manifest, collected, work, retired } = input;
   const names = manifest.plan.prompts.map(({ name }) => name);
   const completed = (engine: string, prompt: string): boolean =>
     work.shortened(engine, prompt) === null && count(promptValues(collected, engine, prompt, 'request')) > 0;
@@ -83,7 +85,8 @@ export function chooseMix(input: {
     engines = engines.filter((engine) => engine !== fewest);
     caveats.push(`${fewest} has no completed prompt in common with the others and is not ranked.`);
   }
-  const blocks = new Map(common().map((prompt) => [prompt, commonBlocks(collected, engines, prompt)]));
+  const staying = engines.filter((engine) => !retired.includes(engine));
+  const blocks = new Map(common().map((prompt) => [prompt, commonBlocks(collected, staying, prompt)]));
   const most = Math.max(0, ...blocks.values());
   const prompts = common().filter(
     (prompt) => (blocks.get(prompt) ?? 0) >= Math.max(Math.min(BLOCKS_MIN, most), MIX_BLOCKS_SHARE * most),

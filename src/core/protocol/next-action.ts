@@ -100,8 +100,10 @@ function continueBlock(state: RunState, open: OpenBlock, nowMs: number): Action 
 
 function orderedSchedules(state: RunState, block: number): EngineSchedule[] {
   const active = activeSchedules(state, block);
+  // Without a retired engine the order is drawn anew: a row of the old design with a hole is not balanced.
+  const engines = state.plan.engines.map(({ engine }) => engine);
   const order = blockOrder(
-    state.plan.engines.map(({ engine }) => engine),
+    engines.filter((engine) => !state.progress.retired.includes(engine)),
     block,
     state.seed,
   );

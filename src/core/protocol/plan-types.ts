@@ -112,6 +112,8 @@ export interface Progress {
   readonly looks: readonly { readonly blocks: number; readonly resolved: boolean }[];
   /** Engines that the caller dropped after a `drop-engine` action. */
   readonly dropped: readonly string[];
+  /** Engines that a look found too far behind to be measured on. */
+  readonly retired: readonly string[];
 }
 
 export interface RunState {
@@ -137,7 +139,7 @@ export type Action =
     }
   /** Every process of the block ran: judge its noise and append a `block-end`. */
   | { readonly type: 'close-block'; readonly block: number; readonly attempt: number }
-  /** A registered look is due: test it and append the answer to `progress.looks`. */
+  /** A registered look is due: test it, and append the answer to `progress.looks` and whom it retires to `progress.retired`. */
   | { readonly type: 'look'; readonly blocks: number }
   /** Append the engine to `progress.dropped` and say so: what is left of it is `notMeasured`. */
   | { readonly type: 'drop-engine'; readonly engine: string; readonly reason: string }

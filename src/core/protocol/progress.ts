@@ -13,8 +13,8 @@ function samePlace(left: Place, right: Place): boolean {
 
 /**
  * Rebuilds the progress of a run from its events, so that it can be resumed. A block that was open when a session
- * ended is `abandoned`: its cells lie too far apart in time to be compared. Looks are taken again on resume; they
- * see the same blocks and give the same answer.
+ * ended is `abandoned`: its cells lie too far apart in time to be compared. A look that was taken has spent its level
+ * and is not taken again.
  */
 export function progressFromEvents(events: readonly RunEvent[]): Progress {
   const cells: DoneCell[] = [];
@@ -45,7 +45,15 @@ export function progressFromEvents(events: readonly RunEvent[]): Progress {
   const dropped = events.flatMap((event) =>
     event.type === 'warning' && event.code === DROPPED_CODE && event.engine !== null ? [event.engine] : [],
   );
-  return { cells, blocks, looks: [], dropped: [...new Set(dropped)] };
+  const looks = events.filter((event) => event.type === 'look');
+  const retired = looks.flatMap((look) => look.retired.map(({ engine }) => engine));
+  return {
+    cells,
+    blocks,
+    looks: looks.map((look) => ({ blocks: look.blocks, resolved: look.resolved })),
+    dropped: [...new Set(dropped)],
+    retired: [...new Set(retired)],
+  };
 }
 
 /** Numbers of the blocks that have an accepted attempt, in order of acceptance. */

@@ -39,6 +39,8 @@ export interface FamilyInput {
   readonly voided?: ReadonlyMap<string, string>;
   /** Engine to reason: a reference backend, or shortened work. Shown, outside the family, NOT_COMPARED. */
   readonly notCompared?: ReadonlyMap<string, string>;
+  /** Pairs that an earlier look settled, because one of their engines was retired: shown as they are, and counted by Holm. */
+  readonly settled?: readonly Comparison[];
   /** What qualifies a statement about this pair, e.g. different bits per weight; null where nothing does. */
   readonly qualify?: (a: string, b: string) => string | null;
 }
@@ -68,6 +70,13 @@ const EMPTY = {
   detectableFaster: null,
 } as const;
 
+/** Verdicts that say that a hypothesis was rejected at an earlier look: it stays rejected. */
+const REJECTED_BY = {
+  pDifferent: ['FASTER', 'SLIGHTLY_FASTER'],
+  pBeyond: ['FASTER'],
+  pEquivalent: ['EQUIVALENT'],
+} as const satisfies Record<string, readonly Comparison['verdict'][]>;
+
 /**
  * All pairs of the family (or those with one engine), in the order of the engines. Holm runs over the ranked pairs, once for each of the three
  * hypotheses (different, beyond the margin, equivalent); printed intervals are Bonferroni over the same pairs at the
@@ -76,23 +85,21 @@ const EMPTY = {
 export function compareFamily(input: FamilyInput): Comparison[] {
   const pairs = listPairs(input);
   const ranked = pairs.filter((pair) => exclusion(input, pair) === null);
+  const levelsOf = (hypothesis: keyof typeof REJECTED_BY): HolmResult[] =>
+    holm(
+      ranked.map((pair) => pValueOf(pair, hypothesis, settledAs(input, pair))),
+      input.alpha,
+    );
   const levels = {
-    different: holm(
-      ranked.map((pair) => pair.tested?.pDifferent ?? 1),
-      input.alpha,
-    ),
-    beyond: holm(
-      ranked.map((pair) => pair.tested?.pBeyond ?? 1),
-      input.alpha,
-    ),
-    equivalent: holm(
-      ranked.map((pair) => pair.tested?.pEquivalent ?? 1),
-      input.alpha,
-    ),
+    different: levelsOf('pDifferent'),
+    beyond: levelsOf('pBeyond'),
+    equivalent: levelsOf('pEquivalent'),
   };
   return pairs.map((pair) => {
     const excluded = exclusion(input, pair);
     if (excluded !== null) return describeExcluded(input, pair, excluded);
+    const settled = settledAs(input, pair);
+    if (settled !== null) return settled;
     const rank = ranked.indexOf(pair);
     const [different, beyond, equivalent] = [levels.different[rank], levels.beyond[rank], levels.equivalent[rank]];
     assert(different && beyond && equivalent, 'every ranked pair has its levels');
@@ -100,11 +107,27 @@ export function compareFamily(input: FamilyInput): Comparison[] {
   });
 }
 
-/** Every ranked pair of the headline has its answer: more blocks would not change it. SLIGHTLY_FASTER never stops a run. */
-export function isResolved(comparisons: readonly Comparison[]): boolean {
+function settledAs({ settled = [] }: FamilyInput, pair: Pick<Pair, 'a' | 'b'>): Comparison | null {
+  return settled.find(({ a, b }) => a === pair.a && b === pair.b) ?? null;
+}
+
+/** A settled pair is not tested again: rejected for good, or kept for good. */
+function pValueOf(pair: Pair, hypothesis: keyof typeof REJECTED_BY, settled: Comparison | null): number {
+  if (settled === null) return pair.tested?.[hypothesis] ?? 1;
+  const rejecting: readonly Comparison['verdict'][] = REJECTED_BY[hypothesis];
+  return rejecting.includes(settled.verdict) ? 0 : 1;
+}
+
+/**
+ * Every ranked pair of the headline has its answer: more blocks would not change it. SLIGHTLY_FASTER never stops a run.
+ * @param retired engines that get no more blocks: nothing waits for their pairs
+ */
+export function isResolved(comparisons: readonly Comparison[], retired: readonly string[] = []): boolean {
   const headline = comparisons.filter(({ metric, prompt }) => metric === 'request' && prompt === MIX_PROMPT);
   const done: readonly Comparison['verdict'][] = ['FASTER', 'EQUIVALENT', 'VOID', 'NOT_COMPARED'];
-  return headline.length > 0 && headline.every(({ verdict }) => done.includes(verdict));
+  const isDone = ({ a, b, verdict }: Comparison): boolean =>
+    done.includes(verdict) || retired.includes(a) || retired.includes(b);
+  return headline.length > 0 && headline.every(isDone);
 }
 
 function listPairs(input: FamilyInput): Pair[] {
@@ -193,10 +216,28 @@ function judge(input: FamilyInput, pair: Pair, levels: Levels): Comparison {
       input.override?.reason ?? [],
       checked.reason,
       stealReason(pair.bias),
+      verdict === 'EQUIVALENT' ? equivalenceReason(base, pair, found.localAlpha, input.margin) : [],
       loaded.reasons,
       named && qualifier !== null ? `faster, ${qualifier}` : [],
     ].flat(),
   };
+}
+
+/**
+ * Equivalence is two one-sided tests: it holds where the interval at 1 - 2 alpha is inside the margin. The printed one is
+ * two-sided and of all pairs together, and so may reach out of it.
+ */
+function equivalenceReason(
+  { low, high }: Pick<Comparison, 'low' | 'high'>,
+  { gains, bias }: Pair,
+  localAlpha: number,
+  margin: number,
+): string[] {
+  if (low === null || high === null || (low >= 1 / margin && high <= margin)) return [];
+  const { low: from, high: to } = widened(meanInterval(gains, 1 - 2 * localAlpha), bias);
+  return [
+    `equivalence is a one-sided test each way, whose interval ${Math.exp(from).toFixed(3)}-${Math.exp(to).toFixed(3)} is inside the margin; the 95% interval is two-sided, of all pairs together, and wider`,
+  ];
 }
 
 /** A ratio of a busy machine is not that of a quiet one (correction 2): no winner is named unless it would win anyway. */

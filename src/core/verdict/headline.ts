@@ -39,7 +39,7 @@ export function tieHeadline(standing: Standing): string {
     .map(([a, b]) => seenFrom(headline, a, b))
     .filter((pair) => pair !== null);
   const [only] = pairs;
-  const size = pairs.length === 1 && only !== undefined ? ` (${describeTie(only)})` : '';
+  const size = pairs.length === 1 && only !== undefined ? ` (${describeTie(only, input.margin)})` : '';
   return `${joinWords(top)} are ${within}${size} ${SCOPE}${alsoFaster(standing)}.`;
 }
 
@@ -116,8 +116,14 @@ function gainsOf(values: Standing['input']['mixLogValues'], a: string, b: string
 }
 
 /** 1.01x, 95% interval 0.99-1.03 */
-function describeTie(comparison: Comparison): string {
-  return [comparison.ratio === null ? [] : formatRatio(comparison.ratio), formatInterval(comparison)]
+function describeTie(comparison: Comparison, margin: number): string {
+  const { ratio, low, high } = comparison;
+  const reachesOut = low !== null && high !== null && (low < 1 / margin || high > margin);
+  return [
+    ratio === null ? [] : formatRatio(ratio),
+    formatInterval(comparison),
+    reachesOut ? 'which is wider than that of the test of equivalence' : [],
+  ]
     .flat()
     .filter((text) => text !== '')
     .join(', ');

@@ -28,10 +28,18 @@ export function registerLooks(blocks: number): Look[] {
   return withAlphas([FIRST_LOOK, second + (second % 2), last]);
 }
 
-/** Levels of looks that a manifest registered. A number of looks that we never register gets equal shares. */
-export function withAlphas(counts: readonly number[]): Look[] {
+/**
+ * Levels of looks that a plan registered. A number of looks that we never register gets equal shares.
+ * @param retirementAlpha spent at every look but the last on retiring engines; the last look pays for it
+ */
+export function withAlphas(counts: readonly number[], retirementAlpha = 0): Look[] {
   const alphas = ALPHAS[counts.length];
-  return counts.map((blocks, index) => ({ blocks, alpha: alphas?.[index] ?? ALPHA / counts.length }));
+  const last = counts.length - 1;
+  return counts.map((blocks, index) => {
+    const alpha = alphas?.[index] ?? ALPHA / counts.length;
+    // At most half of it: what a strange record claims must not leave nothing.
+    return { blocks, alpha: index === last ? Math.max(alpha / 2, alpha - last * retirementAlpha) : alpha };
+  });
 }
 
 export interface Analysis {
@@ -42,24 +50,52 @@ export interface Analysis {
   readonly alphaIfUnresolved: number;
 }
 
+/** With fewer blocks there is no verdict, and nothing to read. */
+const TESTED_BLOCKS_MIN = 3;
+/** Of the level that is left, what a stopped run is tested with: the rest is for when it is resumed. */
+const STOPPED_SHARE = 0.5;
+
+/**
+ * A run that was stopped could be read then, and so was tested: the looks after that pay for it with half of their
+ * level each time, so that the sum stays 5% however often a run is stopped and resumed.
+ * @param stoppedAt accepted blocks at each stop that was followed by a resumption
+ */
+export function chargeStops(looks: readonly Look[], stoppedAt: readonly number[]): Look[] {
+  // The same blocks tested twice are one test.
+  const stops = [...new Set(stoppedAt.filter((accepted) => accepted >= TESTED_BLOCKS_MIN).map(testable))];
+  return looks.map(({ blocks, alpha }) => ({
+    blocks,
+    alpha: alpha * STOPPED_SHARE ** stops.filter((stop) => stop < blocks).length,
+  }));
+}
+
+/** An odd block has no mirror image, from the first look on. */
+function testable(accepted: number): number {
+  return accepted < FIRST_LOOK ? accepted : accepted - (accepted % 2);
+}
+
 /**
  * How a run with `accepted` blocks may be tested. While it runs: at the last look that it passed; null before the first.
- * After it ended early: with everything that is left of .05 (correction 14).
+ * After it ended early: with everything that is left of .05 (correction 14). Stopped, so that it may be resumed: with the
+ * look that it has reached, and half of what is left for later ones.
  */
 export function analysisFor(input: {
   readonly looks: readonly Look[];
   readonly accepted: number;
-  readonly ended: boolean;
+  readonly state: 'running' | 'stopped' | 'ended';
 }): Analysis | null {
-  const { looks, accepted, ended } = input;
+  const { looks, accepted, state } = input;
   assert(looks.length > 0, 'a run registers at least one look');
-  const usable = accepted < FIRST_LOOK ? accepted : accepted - (accepted % 2);
+  const usable = testable(accepted);
   const current = looks.findLast((look) => look.blocks <= usable);
-  if (!ended) {
+  if (state === 'running') {
     return current === undefined ? null : { ...current, alphaIfUnresolved: current.alpha };
   }
-  const left = looks.filter((look) => look.blocks >= usable).reduce((sum, look) => sum + look.alpha, 0);
-  const lastAlpha = looks.at(-1)?.alpha ?? ALPHA;
-  const alphaIfUnresolved = Math.max(left, lastAlpha);
+  const share = state === 'stopped' ? STOPPED_SHARE : 1;
+  const left = looks
+    .filter((look) => look.blocks >= usable)
+    .reduce((sum, look) => sum + (look.blocks === usable ? 1 : share) * look.alpha, 0);
+  // Past the last look there is nothing left but its own level.
+  const alphaIfUnresolved = left > 0 ? left : (looks.at(-1)?.alpha ?? ALPHA);
   return { blocks: usable, alpha: current?.blocks === usable ? current.alpha : alphaIfUnresolved, alphaIfUnresolved };
 }

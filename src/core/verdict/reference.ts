@@ -1,6 +1,6 @@
 /** Reference backends: measured briefly, never ranked, told apart by how much slower they are at least. */
 import type { DecideInput } from './decide.ts';
-import { formatFactor, seenFrom } from './wording.ts';
+import { floorFactor, formatFactor, seenFrom } from './wording.ts';
 
 /** One caveat per reference backend and its fastest common prompt with the fastest ranked engine. */
 export function referenceCaveats(input: DecideInput, inPlay: readonly string[]): string[] {
@@ -33,9 +33,4 @@ function describeGap({ ratio, low }: { readonly ratio: number; readonly low: num
   if (ratio > 1 && low === null) return `is about ${floorFactor(ratio)}x slower (a point estimate, rounded down)`;
   if (low !== null) return `is not shown to be slower (${formatFactor(ratio)}x, from ${formatFactor(low)}x)`;
   return `is not slower (${formatFactor(ratio)}x)`;
-}
-
-function floorFactor(ratio: number): string {
-  if (ratio >= 10) return String(Math.floor(ratio));
-  return String(Math.floor(ratio * 10) / 10);
 }

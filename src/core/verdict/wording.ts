@@ -14,6 +14,12 @@ export function formatFactor(ratio: number): string {
   return ratio.toFixed(ratio >= 10 ? 1 : 2);
 }
 
+/** For "at least": 2.9, 29; never rounded up. */
+export function floorFactor(ratio: number): string {
+  if (ratio >= 10) return String(Math.floor(ratio));
+  return String(Math.floor(ratio * 10) / 10);
+}
+
 /** `95% interval 1.31-1.53`; empty without one. */
 export function formatInterval(comparison: Pick<Comparison, 'low' | 'high' | 'confidence'>): string {
   const { low, high, confidence } = comparison;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { deriveRecord } from '../../../src/core/derive/derive-record.ts';
-import { isResolved } from '../../../src/core/derive/is-resolved.ts';
+import { takeLook } from '../../../src/core/derive/take-look.ts';
 import { recordSchema } from '../../../src/core/record.ts';
 import type { EngineFacts, ModelFacts, RunEvent, RunRecord, Summary } from '../../../src/core/record.ts';
 import { blockEvents, engineFacts, gatesPassed, manifestOf, modelFacts, sampleOf } from '../fixtures.ts';
@@ -375,8 +375,8 @@ test('several tokens at once are warned about', () => {
 });
 
 test('a live run may stop at a planned look, and only there', () => {
-  expect(isResolved(MANIFEST, [...START, ...blocks(5)])).toBe(false);
-  expect(isResolved(MANIFEST, [...START, ...blocks(6)])).toBe(true);
+  expect(takeLook(MANIFEST, [...START, ...blocks(5)], new Map()).resolved).toBe(false);
+  expect(takeLook(MANIFEST, [...START, ...blocks(6)], new Map()).resolved).toBe(true);
 });
 
 test('different weights and unproven ones are said', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { deriveRecord } from '../../../src/core/derive/derive-record.ts';
-import { isResolved } from '../../../src/core/derive/is-resolved.ts';
+import { takeLook } from '../../../src/core/derive/take-look.ts';
 import type { Ladder, LadderCost, Rung } from '../../../src/core/ladder-schema.ts';
 import { planSchema, recordSchema } from '../../../src/core/record.ts';
 import type { EngineFacts, Manifest, RunEvent, RunRecord } from '../../../src/core/record.ts';
@@ -299,8 +299,8 @@ describe('the state of the run holds for the ladder', () => {
   test('a look does not end it, as it would end a comparison', () => {
     const made = ladderManifest([BASE, SERVER]);
     const events = ladderEvents({ speeds: { libllama: {}, server: { tpotMs: 20 } } }).slice(0, -1);
-    expect(isResolved({ ...made, plan: { ...made.plan, ladder: false } }, events)).toBe(true);
-    expect(isResolved(made, events)).toBe(false);
+    expect(takeLook({ ...made, plan: { ...made.plan, ladder: false } }, events, new Map()).resolved).toBe(true);
+    expect(takeLook(made, events, new Map()).resolved).toBe(false);
   });
 });
 

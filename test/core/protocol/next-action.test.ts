@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { PlanInput } from '../../../src/core/protocol/plan-types.ts';
+import type { PlanInput, Progress } from '../../../src/core/protocol/plan-types.ts';
+import { planRun } from '../../../src/core/protocol/plan-run.ts';
+import { predictRestMs } from '../../../src/core/protocol/predict.ts';
 import { nextBlock, progressFromEvents } from '../../../src/core/protocol/progress.ts';
 import { createRandom, normal } from '../../../src/core/random.ts';
 import type { RunEvent } from '../../../src/core/record.ts';
@@ -19,6 +21,7 @@ const INPUT: PlanInput = {
   remainingMs: 200_000,
 };
 
+const NOTHING: Progress = { cells: [], blocks: [], looks: [], dropped: [], retired: [] };
 const CALM: World = { slowdown: () => 1, noisy: () => false };
 
 function engineWith(id: string, factor: number): PlanInput['engines'][number] {
@@ -85,6 +88,51 @@ describe('order of events', () => {
       detail: 'No engine is left to measure.',
     });
     expect(simulate(INPUT, { ...CALM, fails: () => true }).stop.reason).toBe('nothing-left');
+  });
+});
+
+describe('a retired engine', () => {
+  const engines = ['a', 'b', 'c', 'd'].map((id) => engineWith(id, 1));
+  const input: PlanInput = { ...INPUT, engines, maxBlocks: 12, remainingMs: 900_000 };
+  const cellsOf = (log: readonly string[]): string[] => log.filter((line) => / [a-d]$/.test(line));
+  const { log, accepted, stop } = simulate(input, { ...CALM, retiredAt: { 6: ['d'] } });
+
+  test('has no process after its look, and the others go on to the end', () => {
+    expect(cellsOf(log).filter((line) => line.endsWith(' d'))).toHaveLength(6);
+    expect(cellsOf(log).filter((line) => line.endsWith(' a'))).toHaveLength(12);
+    expect([accepted, stop.reason]).toEqual([12, 'complete']);
+  });
+
+  test('leaves an order that is drawn anew: mirrored pairs in which each engine follows each other equally often', () => {
+    const after = cellsOf(log).slice(cellsOf(log).findIndex((line) => line.startsWith('6.0')));
+    const blocks = Map.groupBy(after, (line) => line.split('.')[0]);
+    const orders = [...blocks.values()].map((lines) => lines.map((line) => line.slice(-1)));
+    expect(orders).toHaveLength(6);
+    for (const [index, order] of orders.entries())
+      if (index % 2 === 1) expect(order).toEqual(orders[index - 1]?.toReversed());
+    const follows = orders.flatMap(([first = '', second = '', third = '']) => [first + second, second + third]);
+    const counts = Map.groupBy(follows, (pair) => pair);
+    expect([...counts.values()].map(({ length }) => length)).toEqual([2, 2, 2, 2, 2, 2]);
+  });
+
+  test('is not in the block that is run again', () => {
+    const noisy = simulate(input, {
+      ...CALM,
+      retiredAt: { 6: ['d'] },
+      noisy: (block, attempt) => block === 1 && attempt === 0,
+    });
+    expect(noisy.log.filter((line) => line.startsWith('1.1 '))).toHaveLength(4);
+    expect(noisy.log).not.toContain('1.1 d');
+    expect(noisy.accepted).toBe(12);
+  });
+
+  test('what is left costs no more than what is measured on', () => {
+    const plan = planRun(input);
+    const rest = (retired: readonly string[]): Map<string, number> =>
+      predictRestMs({ plan, seed: 1, deadlineMs: 900_000, progress: { ...NOTHING, retired } });
+    expect([...rest([])].map(([engine]) => engine)).toEqual(['a', 'b', 'c', 'd']);
+    expect(rest([]).get('a')).toBeCloseTo(plan.engines[0]?.estimateMsTotal ?? 0, 6);
+    expect([...rest(['d'])].map(([engine]) => engine)).toEqual(['a', 'b', 'c']);
   });
 });
 
@@ -194,6 +242,20 @@ describe('progress', () => {
     expect(
       progressFromEvents([{ type: 'warning', code: 'engine-dropped', engine: 'b', message: 'x', hint: null }]).dropped,
     ).toEqual(['b']);
+  });
+
+  test('a look that was taken is not taken again, and whom it retired stays away', () => {
+    const look: RunEvent = {
+      type: 'look',
+      blocks: 6,
+      resolved: false,
+      retired: [{ engine: 'b', than: 'a', ratio: 3, low: 2.9, restMs: 1_000 }],
+      restMs: 2_000,
+    };
+    expect(progressFromEvents([look, session])).toMatchObject({
+      looks: [{ blocks: 6, resolved: false }],
+      retired: ['b'],
+    });
   });
 
   test('an odd last block has no partner', () => {

@@ -11,6 +11,8 @@ export interface World {
   readonly noisy: (block: number, attempt: number, nowMs: number) => boolean;
   readonly fails?: (engine: string, block: number) => boolean;
   readonly resolvedAt?: number;
+  /** Whom the look after this many blocks retires. */
+  readonly retiredAt?: Readonly<Record<number, readonly string[]>>;
 }
 
 export interface Simulated {
@@ -32,7 +34,7 @@ export function simulate(input: PlanInput, world: World, seed = 1): Simulated {
   const plan = planRun(input);
   const deadlineMs = input.remainingMs;
   let [nowMs, longestMs] = [0, 0];
-  let progress: Progress = { cells: [], blocks: [], looks: [], dropped: [] };
+  let progress: Progress = { cells: [], blocks: [], looks: [], dropped: [], retired: [] };
   const log: string[] = [];
 
   const spend = (engine: string, estimateMs: number): void => {
@@ -88,6 +90,7 @@ export function simulate(input: PlanInput, world: World, seed = 1): Simulated {
         progress = {
           ...progress,
           looks: [...progress.looks, { blocks: action.blocks, resolved: action.blocks === world.resolvedAt }],
+          retired: [...progress.retired, ...(world.retiredAt?.[action.blocks] ?? [])],
         };
         log.push(`look ${action.blocks}`);
         break;

@@ -182,6 +182,56 @@ test('a run is resolved when the headline is, and SLIGHTLY_FASTER never is', () 
   expect(isResolved([])).toBe(false);
 });
 
+test('nothing waits for the pairs of a retired engine', () => {
+  const open = family({ a: times(100), b: times(130, 12, 1), slow: times(137, 12, 3) });
+  expect(open.map(({ verdict }) => verdict)).toEqual(['FASTER', 'FASTER', 'SLIGHTLY_FASTER']);
+  expect(isResolved(open)).toBe(false);
+  expect(isResolved(open, ['slow'])).toBe(true);
+  expect(isResolved(open, ['a'])).toBe(false);
+});
+
+describe('a settled pair', () => {
+  const engines = { a: times(100), b: times(103, 12, 2), c: times(300, 12, 1) };
+  const settledAs = (verdict: Comparison['verdict']): Comparison[] =>
+    family(engines)
+      .filter(({ b }) => b === 'c')
+      .map((pair) => ({ ...pair, verdict, ratio: 7 }));
+
+  test('is shown as it was', () => {
+    const pairs = family(engines, { settled: settledAs('INCONCLUSIVE') });
+    expect(pairs.map(({ a, b, verdict }) => `${a} ${b} ${verdict}`).slice(1)).toEqual([
+      'a c INCONCLUSIVE',
+      'b c INCONCLUSIVE',
+    ]);
+    expect(pairs[1]?.ratio).toBe(7);
+  });
+
+  test('that was rejected stays rejected, and Holm goes on to the others; one that was not holds them back', () => {
+    // Open at a third of the level, equivalent at all of it.
+    const alpha = 3 * (family(engines)[0]?.pEquivalent ?? 0) * 0.9;
+    const equivalent = (verdict: Comparison['verdict']): boolean =>
+      family(engines, { alpha, settled: settledAs(verdict) })[0]?.verdict === 'EQUIVALENT';
+    expect(equivalent('INCONCLUSIVE')).toBe(false);
+    expect(equivalent('EQUIVALENT')).toBe(true);
+  });
+
+  test('is void all the same when a gate of its engine fails', () => {
+    const voided = new Map([['c', 'c failed a gate']]);
+    expect(family(engines, { settled: settledAs('FASTER'), voided })[1]?.verdict).toBe('VOID');
+  });
+});
+
+test('EQUIVALENT with an interval that reaches out of the margin says why', () => {
+  const [found] = family({ a: times(100), b: times(101, 12, 8.4) });
+  expect(found?.verdict).toBe('EQUIVALENT');
+  expect(found?.high).toBeGreaterThan(1.05);
+  expect(found?.reasons).toContain(
+    'equivalence is a one-sided test each way, whose interval 0.976-1.045 is inside the margin; the 95% interval is two-sided, of all pairs together, and wider',
+  );
+  const [narrow] = family({ a: times(100), b: times(101, 12, 1) });
+  expect(narrow?.reasons).toEqual(['the signed-rank cross-check agrees']);
+});
+
 const column = fc.array(fc.double({ min: -0.3, max: 0.3, noNaN: true }), { minLength: 6, maxLength: 14 });
 
 test('property: the order of the engines does not matter', () => {

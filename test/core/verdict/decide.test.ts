@@ -87,6 +87,12 @@ describe('headlines', () => {
     });
   });
 
+  test('a tie whose printed interval reaches out of the margin says so', () => {
+    expect(verdictOn({ times: { a: column(100, 0), b: column(101, 8.4) } }).headline).toBe(
+      'a and b are equivalent within 5% (1.01x, 95% interval 0.97-1.05, which is wider than that of the test of equivalence) in total request time on this machine, for this model and these settings.',
+    );
+  });
+
   test('a tie at the top of three', () => {
     expect(
       verdictOn({ times: { a: column(100, 0), b: column(101, 1), c: column(150, 2) } }).headline,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { analysisFor, registerLooks, withAlphas } from '../../../src/core/verdict/looks.ts';
+import { analysisFor, chargeStops, registerLooks, withAlphas } from '../../../src/core/verdict/looks.ts';
 
 const counts = (blocks: number): number[] => registerLooks(blocks).map((look) => look.blocks);
 
@@ -24,20 +24,80 @@ test('the levels of every design sum to 5%', () => {
 
 test('a running run is tested at the last look it passed, and not at all before the first', () => {
   const looks = withAlphas([6, 8, 12]);
-  expect(analysisFor({ looks, accepted: 5, ended: false })).toBeNull();
-  expect(analysisFor({ looks, accepted: 7, ended: false })).toMatchObject({ blocks: 6, alpha: 0.005 });
-  expect(analysisFor({ looks, accepted: 9, ended: false })).toMatchObject({ blocks: 8, alpha: 0.01 });
+  expect(analysisFor({ looks, accepted: 5, state: 'running' })).toBeNull();
+  expect(analysisFor({ looks, accepted: 7, state: 'running' })).toMatchObject({ blocks: 6, alpha: 0.005 });
+  expect(analysisFor({ looks, accepted: 9, state: 'running' })).toMatchObject({ blocks: 8, alpha: 0.01 });
 });
 
 test('a run that ends early is tested there with what is left of 5%', () => {
   const looks = withAlphas([6, 8, 12]);
-  expect(analysisFor({ looks, accepted: 4, ended: true })).toEqual({ blocks: 4, alpha: 0.05, alphaIfUnresolved: 0.05 });
-  expect(analysisFor({ looks, accepted: 6, ended: true })?.alphaIfUnresolved).toBeCloseTo(0.05, 12);
-  expect(analysisFor({ looks, accepted: 6, ended: true })?.alpha).toBe(0.005);
-  expect(analysisFor({ looks, accepted: 11, ended: true })).toMatchObject({ blocks: 10, alpha: 0.035 });
-  expect(analysisFor({ looks, accepted: 12, ended: true })).toEqual({
+  expect(analysisFor({ looks, accepted: 4, state: 'ended' })).toEqual({
+    blocks: 4,
+    alpha: 0.05,
+    alphaIfUnresolved: 0.05,
+  });
+  expect(analysisFor({ looks, accepted: 6, state: 'ended' })?.alphaIfUnresolved).toBeCloseTo(0.05, 12);
+  expect(analysisFor({ looks, accepted: 6, state: 'ended' })?.alpha).toBe(0.005);
+  expect(analysisFor({ looks, accepted: 11, state: 'ended' })).toMatchObject({ blocks: 10, alpha: 0.035 });
+  expect(analysisFor({ looks, accepted: 12, state: 'ended' })).toEqual({
     blocks: 12,
     alpha: 0.035,
     alphaIfUnresolved: 0.035,
   });
+});
+
+test('the last look pays for what the looks before it spend on retiring engines', () => {
+  expect(withAlphas([6, 8, 12], 0.001)).toEqual([
+    { blocks: 6, alpha: 0.005 },
+    { blocks: 8, alpha: 0.01 },
+    { blocks: 12, alpha: expect.closeTo(0.033, 12) as number },
+  ]);
+  expect(withAlphas([6, 8], 0.001)[1]?.alpha).toBeCloseTo(0.039, 12);
+  expect(withAlphas([6], 0.001)).toEqual([{ blocks: 6, alpha: 0.05 }]);
+});
+
+test('a level that no plan registers leaves half of the last look', () => {
+  expect(withAlphas([2, 4, 6, 8, 10], 0.005).at(-1)?.alpha).toBeCloseTo(0.005, 12);
+});
+
+test('a stopped run is tested with the look that it reached and half of what is left', () => {
+  const looks = withAlphas([6, 8, 12]);
+  const at = (accepted: number): number | undefined =>
+    analysisFor({ looks, accepted, state: 'stopped' })?.alphaIfUnresolved;
+  expect(at(4)).toBeCloseTo(0.025, 12);
+  expect(at(6)).toBeCloseTo(0.005 + 0.0225, 12);
+  expect(at(7)).toBeCloseTo(0.005 + 0.0225, 12);
+  expect(at(10)).toBeCloseTo(0.0175, 12);
+  expect(at(12)).toBeCloseTo(0.035, 12);
+});
+
+test('resumed, the looks after a stop have the other half, however often it is stopped', () => {
+  const looks = withAlphas([6, 8, 12]);
+  const alphas = (stoppedAt: readonly number[]): number[] => chargeStops(looks, stoppedAt).map(({ alpha }) => alpha);
+  expect(alphas([])).toEqual([0.005, 0.01, 0.035]);
+  expect(alphas([4])).toEqual([0.0025, 0.005, 0.0175]);
+  expect(alphas([7])).toEqual([0.005, 0.005, 0.0175]);
+  expect(alphas([4, 7, 9])).toEqual([0.0025, 0.0025, 0.004375]);
+  // Two blocks give no verdict; the same blocks tested twice are one test.
+  expect(alphas([2])).toEqual([0.005, 0.01, 0.035]);
+  expect(alphas([6, 7, 7])).toEqual([0.005, 0.005, 0.0175]);
+});
+
+test('however a run is stopped and resumed, its tests never have more than 5% together', () => {
+  const registered = withAlphas([6, 8, 12], 0.001);
+  for (const stops of [[], [3], [4, 5], [6], [7, 9], [3, 6, 8, 10], [11], [4, 4, 10]]) {
+    // Nested tests of the same blocks count once, with the largest level.
+    const spent = new Map<number, number>();
+    const spend = (blocks: number, alpha: number): void =>
+      void spent.set(blocks, Math.max(alpha, spent.get(blocks) ?? 0));
+    for (const [index, accepted] of [...stops, 12].entries()) {
+      const looks = chargeStops(registered, stops.slice(0, index));
+      for (const { blocks, alpha } of looks.filter((look) => look.blocks <= accepted)) spend(blocks, alpha);
+      const state = index < stops.length ? 'stopped' : 'ended';
+      const analysis = analysisFor({ looks, accepted, state });
+      spend(analysis?.blocks ?? 0, analysis?.alphaIfUnresolved ?? 0);
+    }
+    const sum = [...spent.values()].reduce((total, alpha) => total + alpha, 0);
+    expect(sum, `stopped after ${stops.join(', ')}`).toBeLessThanOrEqual(0.05);
+  }
 });

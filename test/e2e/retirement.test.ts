@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest';
+import { useWorkspace } from './cli.ts';
+import type { Workspace } from './cli.ts';
+
+const workspace = useWorkspace();
+const BLOCKS = ['--blocks', '8', '--budget', '80s'] as const;
+
+/** beta is 5% slower than alpha, just at the margin, so that the first look leaves them open; gamma is three times slower. */
+async function behave(w: Workspace): Promise<void> {
+  await w.behave('alpha', { noise: 0.01 });
+  await w.behave('beta', { prefillMsPerToken: 0.105, decodeMsPerToken: 0.525, noise: 0.01 });
+  // The fixture gamma is 1.2 times slower by itself.
+  await w.behave('gamma', { prefillMsPerToken: 0.25, decodeMsPerToken: 1.25, noise: 0.01 });
+}
+
+async function cellsOf(w: Workspace, engine: string): Promise<number> {
+  const blocks = (await w.events()).flatMap((event) =>
+    event.type === 'cell-end' && event.engine === engine && event.state === 'complete' ? [event.block] : [],
+  );
+  return new Set(blocks).size;
+}
+
+describe('an engine three times slower than the others', () => {
+  test('is retired at the first look, told on the way, and in every report', async () => {
+    const w = workspace();
+    await behave(w);
+    const { code, stderr, stdout } = await w.runoff(w.run(['alpha', 'beta', 'gamma'], ...BLOCKS));
+    expect(code).toBe(0);
+    const record = await w.record();
+    // A machine that is busy with other things never comes to the look.
+    if (record.verdict.state === 'noisy' || record.blocks.accepted < 8) return;
+    expect(stderr).toMatch(
+      / {2}– gamma is retired after block 6: at least 2\.\dx slower than alpha; \d+ s of the \d+ s left/,
+    );
+    expect(await cellsOf(w, 'gamma')).toBe(6);
+    expect(await cellsOf(w, 'alpha')).toBe(8);
+    expect(record.retired).toMatchObject([{ engine: 'gamma', blocks: 6, than: 'alpha' }]);
+    expect(record.verdict.topGroup).not.toContain('gamma');
+    const told = 'gamma, all blocks from 7 on: retired after block 6: at least 2.';
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain(told);
+    const again = await w.runoff(['report', w.out, '--format', 'markdown']);
+    expect(again.stdout.replaceAll(/\s+/g, ' ')).toContain(told);
+    expect(await w.orphans()).toEqual([]);
+  });
+
+  test('stays away when the run is stopped after that and resumed', async () => {
+    const w = workspace();
+    await behave(w);
+    const run = w.start(w.run(['alpha', 'beta', 'gamma'], ...BLOCKS));
+    const isRetired = await run.printed('gamma is retired').then(
+      () => true,
+      () => false,
+    );
+    run.process.kill('SIGTERM');
+    const { code } = await run.finished;
+    if (!isRetired) return;
+    expect(code).toBe(130);
+    const resumed = await w.runoff(['run', '--resume', w.out, '--no-install', '--yes']);
+    expect(resumed.code).toBe(0);
+    const record = await w.record();
+    expect([record.state, await cellsOf(w, 'gamma'), await cellsOf(w, 'beta')]).toEqual(['complete', 6, 8]);
+    expect(record.retired).toMatchObject([{ engine: 'gamma', blocks: 6 }]);
+    expect((await w.events()).filter((event) => event.type === 'look')).toHaveLength(1);
+  });
+});
