@@ -188,7 +188,7 @@ async function real(id: string): Promise<void> {
     const of = (list: readonly Found[], faster: readonly (string | null)[]): string =>
       `${list.filter((found) => faster.includes(found.faster)).length} of ${REAL_PAIRS}`;
     const cells = [of(equal, ['a', 'b']), of(apart, ['a']), of(apart, ['b']), seconds.toFixed(1)];
-    console.log(row([prepared.engine.id, name, ...cells, `${(seconds / fiveSeconds).toFixed(1)}x`]));
+    console.log(row([prepared.engine.id.slice(0, 10), name, ...cells, `${(seconds / fiveSeconds).toFixed(1)}x`]));
   }
 }
 
@@ -269,5 +269,5 @@ function percent(value: number): string {
 }
 
 function row(cells: readonly string[]): string {
-  return cells.map((cell, index) => (index === 0 ? cell.padEnd(12) : cell.padStart(13))).join('');
+  return cells.map((cell, index) => (index === 0 ? cell.padEnd(11) : cell.padStart(14))).join('');
 }

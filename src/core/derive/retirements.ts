@@ -10,11 +10,7 @@ import type { FamiliesInput, RetiringLook } from './families.ts';
 import { loadsOf, stolenOf } from './machine-state.ts';
 
 /** In the order of the run. A look saw the events before it: a block that was run again later is another block. */
-export function retiringLooks(
-  manifest: Manifest,
-  events: readonly RunEvent[],
-  looks: readonly Look[],
-): RetiringLook[] {
+export function retiringLooks(manifest: Manifest, events: readonly RunEvent[], looks: readonly Look[]): RetiringLook[] {
   return events.flatMap((event, index) => {
     if (event.type !== 'look' || event.retired.length === 0) return [];
     const before = events.slice(0, index);
