@@ -6,7 +6,14 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { AvailableEngine, Engine, EngineProcess, EngineSession, EngineSettings } from '../core/engine.ts';
+import type {
+  AvailableEngine,
+  Engine,
+  EngineProcess,
+  EngineSession,
+  EngineSettings,
+  LaunchPlan,
+} from '../core/engine.ts';
 import { AppError } from '../core/errors.ts';
 import type { Interference, Memory } from '../core/record.ts';
 import { monotonicMs } from '../platform/clock.ts';
@@ -106,7 +113,7 @@ async function startEngine(
     try {
       session = await engine.connect(process, request, timeoutMs);
       const pid = plan === null ? (session.info.serverPid ?? null) : process.pid;
-      const command = plan === null ? [] : [plan.command, ...plan.args];
+      const command = plan === null ? [] : [...variables(plan.env), plan.command, ...plan.args];
       return { session, pid, loadMs: monotonicMs() - startedMs, command, stop };
     } catch (error) {
       await stop();
@@ -116,6 +123,11 @@ async function startEngine(
     await removeFolder();
     throw error;
   }
+}
+
+/** As a shell takes them: they are part of how an engine was started. */
+function variables(env: LaunchPlan['env']): string[] {
+  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
 }
 
 /** Stands for a server that we did not start: there is nothing to ask, to read or to stop. */

@@ -32,6 +32,8 @@ export interface BuildFacts {
   /** Version or build number of the inference library inside, where it differs. */
   readonly library: string | null;
   readonly openMp: boolean | null;
+  /** Without OpenMP and without a threadpool: the library creates its compute threads for every step and ends them after it. */
+  readonly disposableThreads?: boolean;
   /** Instruction sets or kernels that the build selected, as it reports them. */
   readonly instructionSets: string | null;
 }

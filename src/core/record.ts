@@ -74,6 +74,8 @@ const buildSchema = z.object({
   version: SHORT_TEXT,
   library: SHORT_TEXT.nullable(),
   openMp: z.boolean().nullable(),
+  /** Compute threads are created anew for every step; absent: not so, or unknown. */
+  disposableThreads: z.boolean().optional(),
   instructionSets: SHORT_TEXT.nullable(),
 });
 

@@ -6,12 +6,18 @@ import type { Detection, Engine, EngineProcess, LaunchRequest, LoadedInfo } from
 import { shipping } from './facts/llama-cpp.ts';
 import { LLAMA_SETTINGS } from './shared/llama-settings.ts';
 import { detectManaged } from './shared/managed-detection.ts';
-import { parseSystemInfo } from './shared/llama-system-info.ts';
+import { parseSystemInfo, threadsWithoutPool } from './shared/llama-system-info.ts';
 import { generateInWorker, parseWorkerReply } from './shared/worker-session.ts';
 
 const ENVIRONMENT = 'node-llama-cpp';
 /** The worker lies beside this file, as TypeScript in the source tree and as JavaScript in the package. */
 const WORKER = fileURLToPath(new URL(`./workers/llama-cpp${extname(import.meta.url)}`, import.meta.url));
+
+/**
+ * The binding decodes each token on the next of libuv's workers, four by default; with two compute threads
+ * that was slower than with one (docs/METHODOLOGY.md). With one worker every token is decoded on the same thread.
+ */
+const ENVIRONMENT_VARIABLES = { UV_THREADPOOL_SIZE: '1' };
 
 const loadReply = z.object({
   engineLoadMs: z.number().nonnegative(),
@@ -61,7 +67,12 @@ export const engine: Engine = {
   },
 
   launchPlan(request) {
-    return { command: process.execPath, args: [WORKER, request.engine.location], env: {}, channel: 'fd3' };
+    return {
+      command: process.execPath,
+      args: [WORKER, request.engine.location],
+      env: ENVIRONMENT_VARIABLES,
+      channel: 'fd3',
+    };
   },
 
   async connect(process, request, timeoutMs) {
@@ -89,6 +100,8 @@ async function load(process: EngineProcess, request: LaunchRequest, timeoutMs: n
       library: `llama.cpp ${reply.libraryRelease}`,
       openMp,
       instructionSets,
+      // The binding attaches none, and gives nobody its context's address to attach one.
+      ...threadsWithoutPool(openMp),
     },
     device: onCpu
       ? 'cpu'

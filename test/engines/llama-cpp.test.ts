@@ -36,7 +36,9 @@ test('the launch plan', async () => {
         "/cache/environments/node-llama-cpp",
       ],
       "channel": "fd3",
-      "env": {},
+      "env": {
+        "UV_THREADPOOL_SIZE": "1",
+      },
     }
   `);
 });
@@ -45,6 +47,7 @@ test('what a recorded load says', async () => {
   expect((await connect(worker.load)).info).toMatchInlineSnapshot(`
     {
       "build": {
+        "disposableThreads": true,
         "instructionSets": "SSE3 SSSE3 AVX AVX2 F16C FMA BMI2 AVX512 AVX512_VBMI AVX512_VNNI AVX512_BF16 LLAMAFILE REPACK",
         "library": "llama.cpp v0.4.0",
         "openMp": false,

@@ -22,6 +22,7 @@ export function describeTuning(result: TuneResult, { engine, model, machine }: T
       const list = told.length === 0 ? 'nothing else to try' : told.join(', ');
       return `  ${name.padEnd(16)} ${before}${chosen === null ? ' stays' : ` -> ${chosen}`}; ${list}`;
     }),
+    ...(result.threadsNote === null ? [] : ['', result.threadsNote]),
     '',
     `x: time with the value in force over time with this one, above 1 is quicker. ${engine}, ${model}, ${machine}.`,
   ];

@@ -9,6 +9,7 @@ import { chooseWinner, gainOf, isFaster } from '../../core/tune/choose.ts';
 import type { Raced } from '../../core/tune/choose.ts';
 import { knobNames, makeKnob } from '../../core/tune/knobs.ts';
 import type { Candidate, KnobName } from '../../core/tune/knobs.ts';
+import { threadsNote } from '../../core/verdict/compute-threads.ts';
 import { cacheFolder } from '../../platform/folders.ts';
 import { createRun } from '../../store/run-folder.ts';
 import type { Machinery, PreparedEngine } from '../machinery.ts';
@@ -59,6 +60,8 @@ export interface TuneResult {
   readonly state: 'complete' | 'interrupted';
   readonly engine: string;
   readonly knobs: readonly KnobResult[];
+  /** Why more threads may bring less than they should; null where nothing known stands in the way. */
+  readonly threadsNote: string | null;
   /** What differs from the defaults after the races. */
   readonly proposed: Partial<EngineSettings>;
   /** Defaults against the proposal, in blocks of their own; null where nothing differs or it was not reached. */
@@ -130,6 +133,8 @@ class Tuning {
   private state: TuneResult['state'] = 'complete';
   private current: EngineSettings;
   private races = 0;
+  /** As the engine described itself after loading. */
+  private loaded: EngineFacts | null = null;
 
   constructor(ask: TuneAsk, prepared: PreparedEngine, names: readonly KnobName[]) {
     this.ask = ask;
@@ -151,7 +156,9 @@ class Tuning {
     const confirmation = Object.keys(proposed).length === 0 ? null : await this.confirm(proposed);
     const confirmed = confirmation !== null && isFaster(confirmation, this.armId('tuned'));
     const { id: engine } = this.prepared.engine;
-    return { state: this.state, engine, knobs, proposed, confirmation, settings: confirmed ? proposed : {} };
+    const note = this.loaded !== null && this.names.includes('threads') ? threadsNote(this.loaded) : null;
+    const settings = confirmed ? proposed : {};
+    return { state: this.state, engine, knobs, threadsNote: note, proposed, confirmation, settings };
   }
 
   /** Races the values of one knob against what is in force, and keeps the winner. */
@@ -221,6 +228,8 @@ class Tuning {
       this.state = await measure({ ...run, log, engines, budgetMs, machinery, signal, ui });
       const [first] = arms;
       const events = [...log.events];
+      const described = events.findLast((event) => event.type === 'engine-facts');
+      if (described?.type === 'engine-facts') this.loaded = { ...described.facts, id: this.prepared.engine.id };
       return (id) => (first === undefined ? null : comparePair(manifest, events, [first.id, id]));
     } finally {
       await log.close();

@@ -1,6 +1,7 @@
 /** Why one engine is faster than another, as far as recorded facts can say. */
 import type { EngineFacts, ModelFacts } from '../record.ts';
 import { modelOf } from './arithmetic.ts';
+import { describeOpenMp } from './compute-threads.ts';
 import { isSameBuild } from './same-build.ts';
 import { joinWords } from './wording.ts';
 
@@ -20,7 +21,7 @@ const FACTS: readonly { readonly name: string; readonly read: (side: Side) => st
     name: 'threads',
     read: ({ facts }) => (facts.settings?.threads === undefined ? null : String(facts.settings.threads)),
   },
-  { name: 'OpenMP', read: ({ facts }) => readSwitch(facts.build?.openMp ?? null) },
+  { name: 'OpenMP', read: ({ facts }) => describeOpenMp(facts) },
   { name: 'flash attention', read: ({ facts }) => readSwitch(facts.settings?.flashAttention ?? null) },
   { name: 'KV cache type', read: ({ facts }) => facts.settings?.kvType ?? null },
   { name: 'arithmetic', read: ({ facts }) => facts.numericMode },

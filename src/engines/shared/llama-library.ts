@@ -10,7 +10,7 @@ import type {
   LoadedInfo,
 } from '../../core/engine.ts';
 import type { ReadyEnvironment } from './managed-detection.ts';
-import { parseSystemInfo } from './llama-system-info.ts';
+import { parseSystemInfo, threadsWithoutPool } from './llama-system-info.ts';
 import { generateInWorker, parseWorkerReply } from './worker-session.ts';
 
 /** Name of the compiled library among the environment's packages; its version is the commit. */
@@ -68,6 +68,7 @@ export async function connectLibrary(
   const answer = await process.request({ method: 'load', params: { modelPath, settings } }, timeoutMs);
   const reply = parseWorkerReply(loadReply, answer, 'load');
   const { batchThreads, ...effective } = reply.settings;
+  const features = parseSystemInfo(reply.systemInfo);
   const device = deviceOf(reply.gpuLayers, globalThis.process.platform);
   const info: LoadedInfo = {
     settings: {
@@ -77,7 +78,8 @@ export async function connectLibrary(
       kvType: settings.kvType,
       gpu: settings.gpu,
     },
-    build: { ...engine.build, ...parseSystemInfo(reply.systemInfo) },
+    // Neither our worker nor the package attaches a threadpool.
+    build: { ...engine.build, ...features, ...threadsWithoutPool(features.openMp) },
     device,
     vocabularySize: reply.vocabularySize,
     modelName: null,

@@ -8,3 +8,11 @@ export function parseSystemInfo(text: string): { openMp: boolean | null; instruc
   const on = features.filter(([, , value]) => value !== '0').map(([, name]) => name ?? '');
   return { openMp: on.includes('OPENMP'), instructionSets: on.join(' ') };
 }
+
+/**
+ * For layers that attach no threadpool to their context: without OpenMP ggml then makes one for every graph, and a graph
+ * is what a decoded token takes. Source: ggml_graph_compute in ggml-cpu.c.
+ */
+export function threadsWithoutPool(openMp: boolean | null): { disposableThreads?: true } {
+  return openMp === false ? { disposableThreads: true } : {};
+}

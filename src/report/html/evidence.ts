@@ -1,5 +1,6 @@
 /** The lower half of the page: why the numbers can be believed, and under which conditions they were taken. */
 import type { EngineFacts, GateEvent, ModelFacts } from '../../core/record.ts';
+import { describeOpenMp } from '../../core/verdict/compute-threads.ts';
 import { LATENCY_CAPTION, LATENCY_HEAD } from '../latency.ts';
 import type { LatencyRow } from '../latency.ts';
 import { bytes, count, excess, percent } from '../numbers.ts';
@@ -165,7 +166,7 @@ function engineDetails(engine: EngineFacts): Markup {
     ['state', engine.state === 'available' ? null : `unavailable: ${engine.reason ?? 'unknown reason'}`],
     ['version', build?.version],
     ['library', build?.library],
-    ['OpenMP', build?.openMp === null || build === null ? null : build.openMp ? 'on' : 'off'],
+    ['OpenMP', describeOpenMp(engine)],
     ['instruction sets', build?.instructionSets],
     ['device', engine.device],
     ['numeric mode', engine.numericMode],

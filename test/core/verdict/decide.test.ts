@@ -243,3 +243,16 @@ test('why: known facts that differ, unknown ones never', () => {
   );
   expect(explainWhy(winner, { ...winner, id: 'twin' }, [modelFacts()])).toBeNull();
 });
+
+test('why: a build that creates its threads anew says so, where it uses more than one on the CPU', () => {
+  const build = { version: '1', library: 'b1', openMp: true, instructionSets: null };
+  const winner = engineFacts('llama-server', { build });
+  const loser = engineFacts('llama-cpp', { build: { ...build, openMp: false, disposableThreads: true } });
+  expect(explainWhy(winner, loser, [modelFacts()])).toBe(
+    'What differs between llama-server and llama-cpp, and may explain it: OpenMP (on against off, threads created anew for every token).',
+  );
+  const oneThread = { settings: { threads: 1 } };
+  expect(explainWhy({ ...winner, ...oneThread }, { ...loser, ...oneThread }, [modelFacts()])).toContain('OpenMP (on against off).');
+  expect(explainWhy(winner, { ...loser, device: 'metal' }, [modelFacts()])).toContain('OpenMP (on against off)');
+  expect(explainWhy(winner, { ...loser, build: { ...build, openMp: null } }, [modelFacts()])).toBeNull();
+});
