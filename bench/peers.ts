@@ -1,0 +1,190 @@
+/**
+ * Does runoff measure what the projects' own benchmarks measure? llama-bench, runoff's libllama and llama-server engines
+ * load ONE libllama file; fresh processes in random, then mirrored order; one thread, one model file. Then
+ * mlx_lm.benchmark and runoff's mlx-lm engine, in a small shape: MLX on a CPU is slow.
+ * Bars: prefill through runoff within 0.98-1.02 of llama-bench on a quiet machine; decode split into engine, sampling and
+ * transport, with nothing unexplained above 2%.
+ */
+import { prepareRun } from '../src/app/prepare.ts';
+import type { PreparedRun } from '../src/app/prepare.ts';
+import { serverIn } from '../src/app/ladder.ts';
+import { realMachinery } from '../src/app/machinery.ts';
+import type { PreparedEngine } from '../src/app/machinery.ts';
+import { AppError } from '../src/core/errors.ts';
+import { createRandom, shuffle } from '../src/core/random.ts';
+import { createEnvironments } from '../src/platform/environments/environments.ts';
+import { cacheFolder } from '../src/platform/folders.ts';
+import { stopAll } from '../src/platform/process/start-process.ts';
+import { ensureLlamaBench, requireOneLibrary } from './peers/build-llama-bench.ts';
+import { askLibrary, askLlamaBench, askMlx, askMlxBenchmark, askServer } from './peers/contenders.ts';
+import type { Shape } from './peers/contenders.ts';
+import { ratioOf } from './peers/shares.ts';
+import { llamaTable, mlxTable, ratioText } from './peers/tables.ts';
+import type { LlamaRound, MlxRound } from './peers/tables.ts';
+
+/** Some 50 seconds each on two cores of 2024. */
+const ROUNDS = Number(process.env['ROUNDS'] ?? 6);
+const REPETITIONS = Number(process.env['REPETITIONS'] ?? 3);
+/** Some 30 seconds each; 0 leaves MLX out. */
+const MLX_ROUNDS = Number(process.env['MLX_ROUNDS'] ?? 3);
+/** As in a plan: blocks have room for this many. */
+const ROUNDS_MAX = 100;
+const SEED = 1;
+const ENVIRONMENT = 'llama-cpp-python';
+const LLAMA_SHAPE: Shape = { promptTokens: 512, generateTokens: 64, repetitions: REPETITIONS };
+const MLX_SHAPE: Shape = { promptTokens: 32, generateTokens: 16, repetitions: 1 };
+
+const WHAT_IS_MEASURED = `
+llama-bench: random token ids, no sampling, a threadpool of its own, one warm-up. pp${LLAMA_SHAPE.promptTokens} fills an empty context, tg${LLAMA_SHAPE.generateTokens} starts
+behind ${LLAMA_SHAPE.promptTokens} tokens (-d): as long as runoff's prompt and answer. A process for each of the two tests.
+runoff: text with a nonce, end-of-generation tokens masked, greedy, two warm-ups. Prefill is the time to the first token,
+its choice included; decode goes from the first token to the last (a run's own figure leaves the first interval out).
+Its loop: llama-bench's, on runoff's loaded model, beside each of runoff's requests in random order. Processes of one
+program differ among themselves; this pair does not. Sampling is timed around the sampler there: the chain of runoff's worker,
+and for llama-server the chain that it makes of runoff's request. Transport is our clock less the server's.
+`;
+
+export async function peers(): Promise<void> {
+  if (!(ROUNDS >= 1 && ROUNDS <= ROUNDS_MAX && REPETITIONS >= 1 && REPETITIONS <= 10 && MLX_ROUNDS >= 0)) {
+    console.error(`ROUNDS is 1 to ${ROUNDS_MAX}, REPETITIONS 1 to 10, MLX_ROUNDS 0 or more`);
+    process.exitCode = 2;
+    return;
+  }
+  const controller = new AbortController();
+  // The programs that we start are in groups of their own: they do not hear of it.
+  process.once('SIGINT', () => controller.abort());
+  try {
+    await llama(controller.signal);
+    if (MLX_ROUNDS > 0) await mlx(controller.signal);
+  } catch (error) {
+    if (!(error instanceof AppError) && !controller.signal.aborted) throw error;
+    console.error(error instanceof AppError ? `${error.message}\n${error.hint ?? ''}` : 'interrupted');
+    process.exitCode = 1;
+  } finally {
+    await stopAll();
+  }
+}
+
+const say = (text: string): void => console.error(text);
+
+async function llama(signal: AbortSignal): Promise<void> {
+  const environments = createEnvironments({ cacheFolder: cacheFolder(), onProgress: say });
+  const environment = await environments.ensure(ENVIRONMENT, { signal });
+  const bench = await ensureLlamaBench({ environment, signal, onProgress: say });
+  const serverPath = serverIn(environment.root, process.platform);
+  const isProven = await requireOneLibrary([bench.program, serverPath], bench.libraries);
+  const run = await prepare(['libllama', 'llama-server'], LLAMA_SHAPE, { signal, serverPath });
+  const [library, server] = [engineOf(run, 'libllama'), engineOf(run, 'llama-server')];
+  const rounds: LlamaRound[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const found: Partial<{ -readonly [Name in keyof LlamaRound]: LlamaRound[Name] }> = {};
+    const arms: Record<keyof LlamaRound, () => Promise<void>> = {
+      bench: async () => void (found.bench = await askLlamaBench(bench.program, library, run, LLAMA_SHAPE, signal)),
+      library: async () => void (found.library = await askLibrary(library, run, LLAMA_SHAPE, round)),
+      server: async () => void (found.server = await askServer(server, run, LLAMA_SHAPE, round)),
+    };
+    await inTurn(round, arms, library.modelPath, signal);
+    const { bench: peer, library: inProcess, server: overHttp } = found;
+    if (peer === undefined || inProcess === undefined || overHttp === undefined)
+      throw new TypeError('every arm answered');
+    rounds.push({ bench: peer, library: inProcess, server: overHttp });
+    say(`round ${round + 1} of ${ROUNDS}: ${soFar(rounds)}`);
+  }
+  const { models, settings } = run.manifest;
+  console.log(
+    `${models[0]?.name}, ${settings.threads} thread, flash attention, KV f16; ${ROUNDS} rounds of fresh processes, ${REPETITIONS} repetitions in each`,
+  );
+  console.log(`one library${isProven ? ', asked of the loader' : ''}: ${bench.hashes}`);
+  console.log(['', ...llamaTable(rounds, LLAMA_SHAPE)].join('\n'));
+  console.log(WHAT_IS_MEASURED);
+}
+
+function soFar(rounds: readonly LlamaRound[]): string {
+  const told = (['prefillMs', 'decodeMs'] as const).map((metric) => {
+    const peer = rounds.map(({ bench }) => bench[metric]);
+    const ratio = ratioOf(
+      rounds.map(({ library }) => library.through[metric]),
+      peer,
+    );
+    const overHttp = ratioOf(
+      rounds.map(({ server }) => server.through[metric]),
+      peer,
+    );
+    return `${metric === 'prefillMs' ? 'prefill' : 'decode'} libllama ${ratioText(ratio)}, llama-server ${ratioText(overHttp)}`;
+  });
+  return `${told.join('; ')} so far`;
+}
+
+async function mlx(signal: AbortSignal): Promise<void> {
+  // The benchmark computes where MLX does by default: on a Mac that is the GPU, elsewhere the CPU.
+  const run = await prepare(['mlx-lm'], MLX_SHAPE, { signal, gpu: 'auto' });
+  const prepared = engineOf(run, 'mlx-lm');
+  const rounds: MlxRound[] = [];
+  for (let round = 0; round < MLX_ROUNDS; round++) {
+    const found: Partial<{ -readonly [Name in keyof MlxRound]: MlxRound[Name] }> = {};
+    await inTurn(
+      round,
+      {
+        benchmark: async () => void (found.benchmark = await askMlxBenchmark(prepared, run, MLX_SHAPE, signal)),
+        runoff: async () => void (found.runoff = await askMlx(prepared, run, MLX_SHAPE, round)),
+      },
+      prepared.modelPath,
+      signal,
+    );
+    const { benchmark, runoff } = found;
+    if (benchmark === undefined || runoff === undefined) throw new TypeError('every arm answered');
+    rounds.push({ benchmark, runoff });
+    say(`MLX, round ${round + 1} of ${MLX_ROUNDS}`);
+  }
+  console.log(
+    `MLX (${prepared.found.build.version}, ${prepared.found.build.library}), ${MLX_ROUNDS} rounds, one trial in each\n`,
+  );
+  console.log(mlxTable(rounds, MLX_SHAPE).join('\n'));
+  console.log(`
+mlx_lm.benchmark: random token ids, argmax, no early end, text made of every token; one warm-up of the whole shape. Its
+generation rate counts one token more than intervals: here the intervals count. runoff: text with a nonce, two warm-ups.`);
+}
+
+async function prepare(
+  engines: readonly string[],
+  shape: Shape,
+  { signal, serverPath, gpu = 'off' }: { signal: AbortSignal; serverPath?: string; gpu?: 'off' | 'auto' },
+): Promise<PreparedRun> {
+  const run = await prepareRun({
+    asked: {
+      engines: [...engines],
+      prompts: [shape.promptTokens],
+      generate: shape.generateTokens,
+      threads: 1,
+      gpu,
+      seed: SEED,
+    },
+    enginePaths: new Map(serverPath === undefined ? [] : [['llama-server', serverPath]]),
+    mayInstall: async () => true,
+    version: 'bench',
+    signal,
+    ui: { line: say, status() {}, done() {} },
+  });
+  return run;
+}
+
+function engineOf({ engines }: PreparedRun, id: string): PreparedEngine {
+  const prepared = engines.find(({ engine }) => engine.id === id);
+  if (prepared !== undefined) return prepared;
+  throw new AppError('engine-unavailable', `${id} cannot run here`, { hint: 'The reason is above.' });
+}
+
+/** All arms once, in random order; every second round is the one before it, mirrored. */
+async function inTurn(
+  round: number,
+  arms: Readonly<Record<string, () => Promise<void>>>,
+  modelPath: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const order = shuffle(Object.keys(arms), createRandom('peers', SEED, Math.floor(round / 2)));
+  for (const name of round % 2 === 0 ? order : order.toReversed()) {
+    signal.throwIfAborted();
+    await realMachinery.warmPageCache(modelPath);
+    await arms[name]?.();
+  }
+}

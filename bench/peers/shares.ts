@@ -1,0 +1,87 @@
+/** The arithmetic of the bench: ratios to a peer, and where the time of a token goes. Pure. */
+import { geometricMean, meanInterval } from '../../src/core/stats/describe.ts';
+
+const CONFIDENCE = 0.95;
+/** With two values t is 12.7, and an interval says nothing. */
+const ROUNDS_MIN = 3;
+
+/** Bounds are null below three rounds. */
+export interface Estimate {
+  readonly estimate: number;
+  readonly low: number | null;
+  readonly high: number | null;
+}
+
+/** Ratio of two times, one pair a round: geometric mean, t interval of the log-ratios. */
+export function ratioOf(through: readonly number[], peer: readonly number[]): Estimate {
+  return geometricMean(
+    through.map((value, round) => value / (peer[round] ?? Number.NaN)),
+    CONFIDENCE,
+  );
+}
+
+/** Milliseconds of one token in one round. */
+export interface TokenTime {
+  /** As a user of runoff sees it. */
+  readonly total: number;
+  /** llama-bench's: the model alone. */
+  readonly engine: number;
+  /** What llama-bench's loop takes longer in the process that runoff measured; null where it cannot run there. */
+  readonly process: number | null;
+  /** Choosing the token. */
+  readonly sampling: number;
+  /** Between the engine's own clock and ours; null where there is nothing between them. */
+  readonly transport: number | null;
+}
+
+export const PARTS = ['engine', 'process', 'sampling', 'transport', 'rest'] as const;
+export type Part = (typeof PARTS)[number];
+
+/** Shares of the total, which add up to 1; the rest is what no part explains. Null: there is no such part. */
+export function splitShares(rounds: readonly TokenTime[]): Record<Part, Estimate | null> {
+  const shares = rounds.map(({ total, engine, process, sampling, transport }) => ({
+    engine: engine / total,
+    process: (process ?? 0) / total,
+    sampling: sampling / total,
+    transport: (transport ?? 0) / total,
+    rest: (total - engine - (process ?? 0) - sampling - (transport ?? 0)) / total,
+  }));
+  const share = (part: Part): Estimate => meanOf(shares.map((values) => values[part]));
+  const has = (part: 'process' | 'transport'): boolean => rounds.some((round) => round[part] !== null);
+  return {
+    engine: share('engine'),
+    process: has('process') ? share('process') : null,
+    sampling: share('sampling'),
+    transport: has('transport') ? share('transport') : null,
+    rest: share('rest'),
+  };
+}
+
+function meanOf(values: readonly number[]): Estimate {
+  if (values.length >= ROUNDS_MIN) return meanInterval(values, CONFIDENCE);
+  return { estimate: values.reduce((sum, value) => sum + value, 0) / values.length, low: null, high: null };
+}
+
+/**
+ * Rounds that would tell whether the truth lies inside the limits, if estimate and spread stayed: half the interval
+ * shrinks with the root of their number. Null where no number would: the estimate lies on a limit, or has no interval.
+ */
+export function roundsToTell(
+  { estimate, low, high }: Estimate,
+  limits: { readonly low: number; readonly high: number },
+  rounds: number,
+): number | null {
+  if (low === null || high === null) return null;
+  const room = Math.min(Math.abs(estimate - limits.low), Math.abs(estimate - limits.high));
+  return room === 0 ? null : Math.ceil(rounds * ((high - low) / 2 / room) ** 2);
+}
+
+/** `open`: the interval reaches over a limit, so that more rounds could tell. */
+export type Judgement = 'holds' | 'open' | 'DOES NOT HOLD';
+
+/** Whether the truth lies inside the limits: beyond doubt, beyond doubt not, or open. */
+export function judge({ low, high }: Estimate, limits: { readonly low: number; readonly high: number }): Judgement {
+  if (low === null || high === null) return 'open';
+  if (low >= limits.low && high <= limits.high) return 'holds';
+  return high < limits.low || low > limits.high ? 'DOES NOT HOLD' : 'open';
+}

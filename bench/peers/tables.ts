@@ -1,0 +1,167 @@
+/** The tables of the bench, as lines. Pure. */
+import { median } from 'simple-statistics';
+import type { LibraryReading, ServerReading, Shape } from './contenders.ts';
+import type { PeerReading } from './readings.ts';
+import { judge, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
+import type { Estimate, Part, TokenTime } from './shares.ts';
+
+/** What one round measured, a fresh process for each. */
+export interface LlamaRound {
+  readonly bench: PeerReading;
+  readonly library: LibraryReading;
+  readonly server: ServerReading;
+}
+
+export interface MlxRound {
+  readonly benchmark: PeerReading;
+  readonly runoff: PeerReading;
+}
+
+const RATIO_LIMITS = { low: 0.98, high: 1.02 };
+const REST_LIMITS = { low: -0.02, high: 0.02 };
+const NAME_WIDTH = 44;
+const VALUE_WIDTH = 10;
+
+/** Prefill and decode beside llama-bench, and where a token's time goes. */
+export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, generateTokens }: Shape): string[] {
+  const prefill = rows(rounds, 'prefillMs', `llama-bench pp${promptTokens}`);
+  const decode = rows(rounds, 'decodeMs', `llama-bench tg${generateTokens} @ d${promptTokens}`);
+  return [
+    head(`prefill of ${promptTokens} tokens`, 'ms', 'llama-bench'),
+    ...prefill.lines,
+    '',
+    head(`decode after ${promptTokens} tokens`, 'ms/token', 'llama-bench'),
+    ...decode.lines,
+    '',
+    ...splitTable(rounds),
+    '',
+    ...Object.entries(prefill.through).map(
+      ([name, ratio]) => `prefill ${name}: within 0.98-1.02: ${judgement(ratio, RATIO_LIMITS, rounds.length)}`,
+    ),
+  ];
+}
+
+/** Where the time of a token goes, engine by engine, in shares of what runoff measured. */
+function splitTable(rounds: readonly LlamaRound[]): string[] {
+  const library = splitShares(rounds.map(libraryTime));
+  const server = splitShares(rounds.map(serverTime));
+  const names: Record<Part, string> = {
+    engine: 'engine (llama-bench)',
+    process: 'process (its loop there, less that)',
+    sampling: 'sampling',
+    transport: 'transport (HTTP)',
+    rest: 'rest, not explained',
+  };
+  const line = (what: string, left: string, right: string): string =>
+    `${what.padEnd(NAME_WIDTH)}${left.padEnd(26)}${right}`;
+  return [
+    line('of the time of a token, 95%', 'libllama', 'llama-server'),
+    ...PARTS.map((part) => line(names[part], shareText(library[part]), shareText(server[part]))),
+    ...Object.entries({ libllama: library.rest, 'llama-server': server.rest }).map(([name, rest]) =>
+      rest === null ? '' : `rest within 2%, ${name}: ${judgement(rest, REST_LIMITS, rounds.length)}`,
+    ),
+  ];
+}
+
+function judgement(value: Estimate, limits: typeof RATIO_LIMITS, rounds: number): string {
+  const judged = judge(value, limits);
+  const needed = judged === 'open' ? roundsToTell(value, limits, rounds) : null;
+  return needed === null ? judged : `open, on a machine as quiet as this after some ${needed} rounds`;
+}
+
+/** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there, too. */
+function libraryTime({ bench, library }: LlamaRound): TokenTime {
+  return {
+    total: library.through.decodeMs,
+    engine: bench.decodeMs,
+    process: library.loop.decodeMs - bench.decodeMs,
+    sampling: library.samplingMs,
+    transport: null,
+  };
+}
+
+function serverTime({ bench, library, server }: LlamaRound): TokenTime {
+  return {
+    total: server.through.decodeMs,
+    engine: bench.decodeMs,
+    process: null,
+    sampling: library.serverSamplingMs,
+    transport: server.through.decodeMs - server.own.decodeMs,
+  };
+}
+
+function rows(
+  rounds: readonly LlamaRound[],
+  metric: keyof PeerReading,
+  peer: string,
+): { lines: string[]; through: Record<string, Estimate> } {
+  const of = (read: (round: LlamaRound) => PeerReading): number[] => rounds.map((round) => read(round)[metric]);
+  const bench = of((round) => round.bench);
+  const library = of(({ library: { through } }) => through);
+  const loop = of(({ library: { loop: bare } }) => bare);
+  const server = of(({ server: { through } }) => through);
+  const own = of(({ server: { own: told } }) => told);
+  return {
+    lines: [
+      row(peer, bench, null),
+      row('  its loop in the process that runoff drives', loop, bench),
+      row('runoff, libllama', library, bench),
+      `${'  against its loop in the same process'.padEnd(NAME_WIDTH + VALUE_WIDTH)}   ${ratioText(ratioOf(library, loop))}`,
+      row('runoff, llama-server', server, bench),
+      row('  by its own clock', own, bench),
+    ],
+    through: {
+      'through libllama, of its loop in the same process': ratioOf(library, loop),
+      'through libllama, of llama-bench': ratioOf(library, bench),
+      'through llama-server, of llama-bench': ratioOf(server, bench),
+    },
+  };
+}
+
+/** runoff's mlx-lm engine beside mlx_lm.benchmark. */
+export function mlxTable(rounds: readonly MlxRound[], { promptTokens, generateTokens }: Shape): string[] {
+  const lines = (metric: keyof PeerReading): string[] => {
+    const benchmark = rounds.map(({ benchmark: reading }) => reading[metric]);
+    return [
+      row('mlx_lm.benchmark', benchmark, null),
+      row(
+        'runoff, mlx-lm',
+        rounds.map(({ runoff }) => runoff[metric]),
+        benchmark,
+      ),
+    ];
+  };
+  return [
+    head(`prefill of ${promptTokens} tokens`, 'ms', 'mlx_lm.benchmark'),
+    ...lines('prefillMs'),
+    head(`decode, ${generateTokens} tokens`, 'ms/token', 'mlx_lm.benchmark'),
+    ...lines('decodeMs'),
+  ];
+}
+
+function head(what: string, unit: string, peer: string): string {
+  return `${what.padEnd(NAME_WIDTH)}${unit.padStart(VALUE_WIDTH)}   against ${peer} (95%)`;
+}
+
+function row(name: string, values: readonly number[], peer: readonly number[] | null): string {
+  const value = median([...values]);
+  const text = value >= 100 ? value.toFixed(0) : value.toFixed(2);
+  const ratio = peer === null ? '' : `   ${ratioText(ratioOf(values, peer))}`;
+  return `${name.padEnd(NAME_WIDTH)}${text.padStart(VALUE_WIDTH)}${ratio}`;
+}
+
+/** @returns e.g. `1.004 (0.991-1.017)` */
+export function ratioText({ estimate, low, high }: Estimate): string {
+  return low === null || high === null
+    ? estimate.toFixed(3)
+    : `${estimate.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`;
+}
+
+function shareText(share: Estimate | null): string {
+  if (share === null) return '-';
+  const percent = (value: number): string => (100 * value).toFixed(1);
+  const { estimate, low, high } = share;
+  return low === null || high === null
+    ? `${percent(estimate)}%`
+    : `${percent(estimate)}% (${percent(low)} to ${percent(high)})`;
+}
