@@ -63,17 +63,16 @@ function meanOf(values: readonly number[]): Estimate {
 }
 
 /**
- * Rounds that would tell whether the truth lies inside the limits, if estimate and spread stayed: half the interval
- * shrinks with the root of their number. Null where no number would: the estimate lies on a limit, or has no interval.
+ * Rounds that would tell that the truth lies inside the limits, if it lies in their middle and the spread stays: the
+ * interval shrinks with the root of their number. Null without an interval.
  */
 export function roundsToTell(
-  { estimate, low, high }: Estimate,
+  { low, high }: Estimate,
   limits: { readonly low: number; readonly high: number },
   rounds: number,
 ): number | null {
   if (low === null || high === null) return null;
-  const room = Math.min(Math.abs(estimate - limits.low), Math.abs(estimate - limits.high));
-  return room === 0 ? null : Math.ceil(rounds * ((high - low) / 2 / room) ** 2);
+  return Math.round(rounds * ((high - low) / (limits.high - limits.low)) ** 2);
 }
 
 /** `open`: the interval reaches over a limit, so that more rounds could tell. */

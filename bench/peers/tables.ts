@@ -66,7 +66,7 @@ function splitTable(rounds: readonly LlamaRound[]): string[] {
 function judgement(value: Estimate, limits: typeof RATIO_LIMITS, rounds: number): string {
   const judged = judge(value, limits);
   const needed = judged === 'open' ? roundsToTell(value, limits, rounds) : null;
-  return needed === null ? judged : `open, on a machine as quiet as this after some ${needed} rounds`;
+  return needed === null ? judged : `open; where times spread as here, ${needed} rounds would tell`;
 }
 
 /** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there, too. */

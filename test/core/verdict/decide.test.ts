@@ -252,7 +252,9 @@ test('why: a build that creates its threads anew says so, where it uses more tha
     'What differs between llama-server and llama-cpp, and may explain it: OpenMP (on against off, threads created anew for every token).',
   );
   const oneThread = { settings: { threads: 1 } };
-  expect(explainWhy({ ...winner, ...oneThread }, { ...loser, ...oneThread }, [modelFacts()])).toContain('OpenMP (on against off).');
+  expect(explainWhy({ ...winner, ...oneThread }, { ...loser, ...oneThread }, [modelFacts()])).toContain(
+    'OpenMP (on against off).',
+  );
   expect(explainWhy(winner, { ...loser, device: 'metal' }, [modelFacts()])).toContain('OpenMP (on against off)');
   expect(explainWhy(winner, { ...loser, build: { ...build, openMp: null } }, [modelFacts()])).toBeNull();
 });
