@@ -38,6 +38,21 @@ export function writeFully(handle: Pick<FileHandle, 'fd'>, source: Uint8Array, p
     done += writeSync(handle.fd, source, done, source.byteLength - done, position + done);
 }
 
+/**
+ * A header without its first bytes, which say what the file is: an unfinished file is then no model to anybody.
+ * `writeHeaderStart` puts them in when the rest is there.
+ */
+export function writeHeaderRest(handle: Pick<FileHandle, 'fd'>, header: Uint8Array): void {
+  writeFully(handle, header.subarray(MAGIC_BYTES), MAGIC_BYTES);
+}
+
+export function writeHeaderStart(handle: Pick<FileHandle, 'fd'>, header: Uint8Array): void {
+  writeFully(handle, header.subarray(0, MAGIC_BYTES), 0);
+}
+
+/** `GGUF` with its version; the header's length in a safetensors file. */
+const MAGIC_BYTES = 8;
+
 /** Longest stretch of work between two turns of the event loop, ms: an interrupt or a progress line waits no longer. */
 const STRETCH_MS = 20;
 let lastBreathMs = 0;
@@ -53,7 +68,7 @@ export async function breathe(): Promise<void> {
  * Not synced to the disk: a conversion is repeatable and a sync would cost more than it; readers check sizes.
  */
 export async function writeThenRename<T>(finalPath: string, write: (temporaryPath: string) => Promise<T>): Promise<T> {
-  const temporaryPath = `${finalPath}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
+  const temporaryPath = temporaryPathFor(finalPath);
   try {
     const result = await write(temporaryPath);
     await rename(temporaryPath, finalPath);
@@ -62,6 +77,11 @@ export async function writeThenRename<T>(finalPath: string, write: (temporaryPat
     await rm(temporaryPath, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Beside it, and no other process's. */
+export function temporaryPathFor(finalPath: string): string {
+  return `${finalPath}.${process.pid}-${randomBytes(4).toString('hex')}.partial`;
 }
 
 /** A buffer of its own, so that 16- and 32-bit views of it are aligned; pooled buffers are not. */

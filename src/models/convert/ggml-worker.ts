@@ -7,6 +7,7 @@ import { AppError, messageOf, type ErrorCode } from '../../core/errors.ts';
 import { loadGgml } from './ggml.ts';
 import { readImportance } from './importance.ts';
 import { runJobs } from './run-jobs.ts';
+import type { TensorDone } from '../resume/tensors-in-work.ts';
 import type { JobProgress, TensorJob } from './tensor-job.ts';
 
 export interface WorkerTask {
@@ -20,6 +21,7 @@ export interface WorkerTask {
 
 export type WorkerMessage =
   | { readonly kind: 'progress'; readonly progress: JobProgress }
+  | { readonly kind: 'tensor'; readonly tensor: TensorDone }
   | { readonly kind: 'done' }
   | {
       readonly kind: 'failed';
@@ -48,6 +50,7 @@ async function run(task: WorkerTask): Promise<void> {
         toldMs = performance.now();
         tell({ kind: 'progress', progress });
       },
+      onTensor: (tensor) => tell({ kind: 'tensor', tensor }),
     });
   } finally {
     for (const target of targets) await target.close();

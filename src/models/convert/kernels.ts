@@ -119,7 +119,7 @@ export function hasNonFinite({ name, blockBytes }: TensorType, bytes: Uint8Array
 /** F16 ends at 65,504: what becomes infinite there was a number before. */
 export function overflowError(name: string): AppError {
   return new AppError(
-    'conversion-failed',
+    'model-unsupported',
     `Tensor ${name} has values beyond the range of F16 (65,504): they would become infinite.`,
     {
       hint: 'Convert with --quant bf16.',

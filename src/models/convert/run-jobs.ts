@@ -7,6 +7,8 @@ import { AppError } from '../../core/errors.ts';
 import { alignedBuffer } from '../file-io.ts';
 import { tensorTypeById, type TensorType } from '../gguf/tensor-types.ts';
 import { PackedReader } from '../mlx/packed-source.ts';
+import { checksumOf } from '../resume/checksum.ts';
+import { TensorsInWork, type Piece, type TensorDone } from '../resume/tensors-in-work.ts';
 import { addOne, hasNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
 import { SourceFiles } from './source-files.ts';
 import type { JobProgress, TensorJob } from './tensor-job.ts';
@@ -37,20 +39,25 @@ export interface RunRequest {
   /** One per chunk that is worked on at the same time. */
   readonly converters: readonly RowConverter[];
   readonly onProgress: (progress: JobProgress) => void;
+  /** Every byte of the tensor has been given to the system. */
+  readonly onTensor: (done: TensorDone) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** @throws AppError `model-invalid` (infinite or NaN weights), `model-unsupported`, `conversion-failed` */
-export async function runJobs({ jobs, targets, converters, onProgress, signal }: RunRequest): Promise<void> {
+export async function runJobs({ jobs, targets, converters, onProgress, onTensor, signal }: RunRequest): Promise<void> {
   const totalBytes = jobs.reduce((sum, job) => sum + sourceBytes(job), 0);
   const files = new SourceFiles();
   const chunks = chunksOf(jobs);
+  const tensors = new TensorsInWork(onTensor);
   let doneBytes = 0;
   const work = async (convert: RowConverter): Promise<void> => {
     const lane = new Lane(files, targets, convert);
     for (const chunk of chunks) {
       signal?.throwIfAborted();
-      doneBytes += await lane.run(chunk);
+      const { readBytes, written } = await lane.run(chunk);
+      doneBytes += readBytes;
+      tensors.pieceDone(chunk.piece, [checksumOf(written)]);
       onProgress({ doneBytes, totalBytes });
     }
   };
@@ -66,6 +73,7 @@ export async function runJobs({ jobs, targets, converters, onProgress, signal }:
 
 interface Chunk {
   readonly job: TensorJob;
+  readonly piece: Piece;
   readonly firstRow: number;
   readonly rowCount: number;
 }
@@ -81,8 +89,10 @@ function* chunksOf(jobs: readonly TensorJob[]): Generator<Chunk, void, void> {
       );
     }
     const step = unitRows * Math.max(1, Math.floor(CHUNK_BYTES / unitBytes));
-    for (let firstRow = 0; firstRow < job.rows; firstRow += step) {
-      yield { job, firstRow, rowCount: Math.min(step, job.rows - firstRow) };
+    const count = Math.ceil(job.rows / step);
+    for (let index = 0; index < count; index++) {
+      const firstRow = index * step;
+      yield { job, piece: { name: job.name, index, count }, firstRow, rowCount: Math.min(step, job.rows - firstRow) };
     }
   }
 }
@@ -104,8 +114,8 @@ class Lane {
     this.#packed = new PackedReader((path, into, position) => files.readAll(path, into, position));
   }
 
-  /** @returns bytes of the source that are done */
-  async run(chunk: Chunk): Promise<number> {
+  /** @returns bytes of the source that are done, and what was written, valid until the next call */
+  async run(chunk: Chunk): Promise<{ readBytes: number; written: Uint8Array }> {
     const { job, firstRow, rowCount } = chunk;
     const source = typeOf(job.sourceType);
     const target = typeOf(job.targetType);
@@ -122,7 +132,7 @@ class Lane {
     if (source === target) {
       if (job.addsOne) addOne(job.addsExactly ? target : source, bytes, count);
       await writeAll(file, bytes, position);
-      return length;
+      return { readBytes: length, written: bytes };
     }
     this.#written = grown(this.#written, written);
     const out = this.#written.subarray(0, written);
@@ -130,7 +140,7 @@ class Lane {
     if (job.addsOne) addOne(job.addsExactly ? target : source, out, count);
     if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
     await writeAll(file, out, position);
-    return length;
+    return { readBytes: length, written: out };
   }
 
   /** Rows in the source's order, as values or blocks of the job's source type. */
@@ -207,6 +217,10 @@ export function plainConverter(): RowConverter {
 
 function sourceBytes({ sourceType, rows, columns }: TensorJob): number {
   return rows * rowBytes(typeOf(sourceType), columns);
+}
+
+export function targetBytes({ targetType, rows, columns }: TensorJob): number {
+  return rows * rowBytes(typeOf(targetType), columns);
 }
 
 export function rowBytes({ blockValues, blockBytes }: TensorType, columns: number): number {

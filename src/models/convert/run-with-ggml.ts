@@ -8,6 +8,7 @@ import { AppError } from '../../core/errors.ts';
 import { ByteTail, lastLines } from '../../platform/process/byte-tail.ts';
 import { minimumEnvironment } from '../../platform/process/environment.ts';
 import type { WorkerMessage, WorkerTask } from './ggml-worker.ts';
+import type { TensorDone } from '../resume/tensors-in-work.ts';
 import type { JobProgress } from './tensor-job.ts';
 
 /** The worker lies beside this file: TypeScript in the source tree, JavaScript in the package. */
@@ -22,11 +23,12 @@ export interface GgmlRequest extends Omit<WorkerTask, 'lanes'> {
   /** Default: every processor. */
   readonly threads?: number | undefined;
   readonly onProgress: (progress: JobProgress) => void;
+  readonly onTensor: (done: TensorDone) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** @throws AppError of the worker, or `conversion-failed` with its last words when it died */
-export async function runWithGgml({ threads, onProgress, signal, ...task }: GgmlRequest): Promise<void> {
+export async function runWithGgml({ threads, onProgress, onTensor, signal, ...task }: GgmlRequest): Promise<void> {
   const lanes = Math.max(1, Math.min(LANES_MAX, threads ?? availableParallelism()));
   const child = fork(WORKER, [], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -38,7 +40,7 @@ export async function runWithGgml({ threads, onProgress, signal, ...task }: Ggml
   signal?.addEventListener('abort', stop, { once: true });
   try {
     if (signal?.aborted === true) stop();
-    await finished(child, { ...task, lanes }, onProgress);
+    await finished(child, { ...task, lanes }, { onProgress, onTensor });
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
@@ -49,13 +51,18 @@ export async function runWithGgml({ threads, onProgress, signal, ...task }: Ggml
 }
 
 /** Settles when the child is gone: only then is its output file nobody's. */
-function finished(child: ChildProcess, task: WorkerTask, onProgress: GgmlRequest['onProgress']): Promise<void> {
+function finished(
+  child: ChildProcess,
+  task: WorkerTask,
+  { onProgress, onTensor }: Pick<GgmlRequest, 'onProgress' | 'onTensor'>,
+): Promise<void> {
   const stderr = new ByteTail(STDERR_BYTES_MAX);
   child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk));
   const results: WorkerMessage[] = [];
   child.on('message', (message) => {
     const told = message as WorkerMessage;
     if (told.kind === 'progress') onProgress(told.progress);
+    else if (told.kind === 'tensor') onTensor(told.tensor);
     else results.push(told);
   });
   return new Promise((resolve, reject) => {

@@ -29,3 +29,10 @@ export interface JobProgress {
   readonly doneBytes: number;
   readonly totalBytes: number;
 }
+
+/** Every file that a tensor is read from. */
+export function sourcePathsOf({ sourcePath, packed }: TensorJob): string[] {
+  if (packed === null) return [sourcePath];
+  const parts = [packed.codes, packed.scales, ...(packed.biases === null ? [] : [packed.biases])];
+  return [sourcePath, ...parts.map(({ path }) => path)];
+}

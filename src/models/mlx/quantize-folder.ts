@@ -2,11 +2,16 @@
  * Quantises a Hugging Face folder or a GGUF into an MLX folder, bit-exact with mx.quantize on the CPU: slab by slab on
  * several threads, each of which reads, converts and writes; nothing of the model is held in memory.
  */
+import { constants } from 'node:fs';
 import { copyFile, mkdir, open, readdir, readFile, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { AppError, messageOf } from '../../core/errors.ts';
-import { writeFully, writeThenRename } from '../file-io.ts';
+import { writeHeaderRest, writeHeaderStart } from '../file-io.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
+import { identifySources, planDigest } from '../resume/identity.ts';
+import type { ConversionIdentity } from '../resume/journal.ts';
+import { writeResumably, type Continuation, type PartialOutput } from '../resume/resumable-output.ts';
+import { TensorsInWork } from '../resume/tensors-in-work.ts';
 import { modelConfig } from './config.ts';
 import { folderTexts, json } from './folder-texts.ts';
 import type { SlabJob } from './quantize-job.ts';
@@ -15,11 +20,13 @@ import type { PlannedConversion, QuantizePlan } from './quantize-plan.ts';
 import { runSlabs } from './quantize-pool.ts';
 import { readMlxModel, type ModelConfig } from './read-model.ts';
 import { readRopeScaling } from './rope-scaling.ts';
-import { shardIndex } from './shards.ts';
+import { placesIn, shardIndex } from './shards.ts';
 import type { ConversionSource } from './source.ts';
 
 export interface WriteOptions {
   readonly threads: number | null;
+  /** Left out: nothing is kept of a conversion that is interrupted. */
+  readonly continuation?: Continuation;
   readonly onProgress?: (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void;
   readonly signal?: AbortSignal;
 }
@@ -34,64 +41,107 @@ export async function writeMlxFolder(
   source: ConversionSource,
   { plan, folder, options }: { plan: QuantizePlan; folder: string; options: WriteOptions },
 ): Promise<WrittenFolder> {
-  try {
-    return await writeThenRename(folder, async (temporary) => {
-      await mkdir(temporary, { recursive: true });
-      await writeShards(plan, temporary, options);
-      const warnings = await writeTexts(source, plan, temporary);
-      await checkWritten(plan, temporary);
-      const outputBytes = await sizeOf(temporary);
-      await rm(folder, { recursive: true, force: true });
-      return { outputBytes, warnings };
-    });
-  } catch (error) {
-    if (error instanceof AppError || options.signal?.aborted === true) throw error;
-    throw new AppError('conversion-failed', `Converting ${source.path} to MLX failed: ${messageOf(error)}.`, {
-      hint: 'Check the free space and the permissions of the output folder.',
-      cause: error,
-    });
-  }
+  const { continuation = null, signal } = options;
+  return writeResumably(
+    {
+      finalPath: folder,
+      continuation,
+      identity: (chosen) => identityOf(plan, chosen),
+      places: placesIn(plan.placement, tensorNames(plan)),
+      signal,
+      explain(error) {
+        if (error instanceof AppError || signal?.aborted === true) return error;
+        return new AppError('conversion-failed', `Converting ${source.path} to MLX failed: ${messageOf(error)}.`, {
+          hint: 'Check the free space and the permissions of the output folder.',
+          cause: error,
+        });
+      },
+    },
+    {
+      write: (output) => writeShards(plan, output, options),
+      async finish(temporary) {
+        const warnings = await writeTexts(source, plan, temporary);
+        await checkWritten(plan, temporary);
+        const outputBytes = await sizeOf(temporary);
+        await rm(folder, { recursive: true, force: true });
+        return { outputBytes, warnings };
+      },
+    },
+  );
 }
 
-async function writeShards(plan: QuantizePlan, folder: string, options: WriteOptions): Promise<void> {
-  const totalBytes = plan.tensors.reduce((sum, { tensor }) => sum + tensor.rows * tensor.rowBytes, 0);
+/** Raise when the bytes that a conversion writes change: one that was begun before is then not resumed. */
+const CONVERTER_VERSION = 1;
+
+async function identityOf(
+  { tensors, placement }: QuantizePlan,
+  options: Readonly<Record<string, string | null>>,
+): Promise<ConversionIdentity> {
+  return {
+    converter: `to MLX, ${CONVERTER_VERSION}`,
+    options,
+    sources: await identifySources(tensors.map(({ tensor }) => tensor.file)),
+    plan: planDigest([
+      ...placement.shards.map(({ header }) => header),
+      ...tensors.map((planned) =>
+        JSON.stringify({ ...planned, tensor: { ...planned.tensor, file: basename(planned.tensor.file) } }),
+      ),
+    ]),
+  };
+}
+
+function tensorNames({ tensors }: QuantizePlan): string[] {
+  return tensors.map(({ tensor }) => tensor.name);
+}
+
+async function writeShards(plan: QuantizePlan, output: PartialOutput, options: WriteOptions): Promise<void> {
+  await mkdir(output.path, { recursive: true });
+  const tensors = plan.tensors.filter(({ tensor }) => !output.isDone(tensor.name));
+  const totalBytes = tensors.reduce((sum, { tensor }) => sum + tensor.rows * tensor.rowBytes, 0);
   const files = new OpenFiles();
   try {
     for (const { fileName, header, totalBytes: bytes } of plan.placement.shards) {
-      const file = await files.open(join(folder, fileName), 'wx');
+      const file = await files.open(join(output.path, fileName), constants.O_RDWR | constants.O_CREAT);
       await file.truncate(bytes);
-      writeFully(file, header, 0);
+      writeHeaderRest(file, header);
     }
-    for (const { tensor } of plan.tensors) await files.open(tensor.file, 'r');
-    const shards = plan.placement.shards.map(({ fileName }) => files.descriptor(join(folder, fileName)));
+    for (const { tensor } of tensors) await files.open(tensor.file, constants.O_RDONLY);
+    const shards = plan.placement.shards.map(({ fileName }) => files.descriptor(join(output.path, fileName)));
+    const inWork = new TensorsInWork(output.tensorDone);
     let doneBytes = 0;
     await runSlabs({
-      jobs: slabs(plan, shards, (file) => files.descriptor(file)),
+      jobs: slabs(tensors, shards, (file) => files.descriptor(file)),
       totalBytes,
       threads: options.threads,
       signal: options.signal,
-      onDone(bytes) {
-        doneBytes += bytes;
+      onDone({ piece, sourceBytes, written }) {
+        doneBytes += sourceBytes;
+        inWork.pieceDone(piece, written);
         options.onProgress?.({ doneBytes, totalBytes });
       },
     });
+    for (const { fileName, header } of plan.placement.shards)
+      writeHeaderStart({ fd: files.descriptor(join(output.path, fileName)) }, header);
   } finally {
     await files.close();
   }
 }
 
 function* slabs(
-  plan: QuantizePlan,
+  tensors: readonly PlannedConversion[],
   shards: readonly number[],
   descriptorOf: (file: string) => number,
 ): Generator<SlabJob, void, void> {
-  for (const planned of plan.tensors) {
+  for (const planned of tensors) {
     const { tensor, affine, outputs, dtype } = planned;
     const step = slabRows(planned);
     const outRows = outputs.map(({ dtype: stored, shape }) => rowBytesOf(stored, shape, tensor.rows));
-    for (let row = 0; row < tensor.rows; row += step) {
+    const count = Math.ceil(tensor.rows / step);
+    for (let index = 0; index < count; index++) {
+      const row = index * step;
       const rows = Math.min(step, tensor.rows - row);
       yield {
+        piece: { name: tensor.name, index, count },
         source: {
           descriptor: descriptorOf(tensor.file),
           position: tensor.offset + row * tensor.rowBytes,
@@ -137,7 +187,7 @@ function rowBytesOf(dtype: string, shape: readonly number[], rows: number): numb
 class OpenFiles {
   readonly #files = new Map<string, FileHandle>();
 
-  async open(path: string, flags: 'r' | 'wx'): Promise<FileHandle> {
+  async open(path: string, flags: number): Promise<FileHandle> {
     const known = this.#files.get(path);
     if (known !== undefined) return known;
     const file = await open(path, flags);

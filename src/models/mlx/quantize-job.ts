@@ -5,10 +5,13 @@ import { alignedBuffer } from '../file-io.ts';
 import { dequantize } from '../gguf/dequantize.ts';
 import { tensorTypeNamed } from '../gguf/tensor-types.ts';
 import { unpermuteRows } from '../hugging-face/tensor-map.ts';
+import { checksumOf, type Checksum } from '../resume/checksum.ts';
+import type { Piece } from '../resume/tensors-in-work.ts';
 import { narrowInPlace, QuantizeKernel, type AffineOptions, type FloatDtype } from './quantize-kernel.ts';
 
 /** Plain data: it is sent to a worker. Descriptors are the process's own, which threads share. */
 export interface SlabJob {
+  readonly piece: Piece;
   readonly source: { readonly descriptor: number; readonly position: number; readonly byteLength: number };
   readonly type: string;
   readonly rows: number;
@@ -21,6 +24,13 @@ export interface SlabJob {
   readonly targets: readonly { readonly descriptor: number; readonly position: number }[];
 }
 
+export interface SlabDone {
+  readonly piece: Piece;
+  readonly sourceBytes: number;
+  /** One for each target. */
+  readonly written: readonly Checksum[];
+}
+
 const BYTES_EACH: Readonly<Record<FloatDtype, number>> = { F32: 4, F16: 2, BF16: 2 };
 
 export class SlabConverter {
@@ -28,17 +38,18 @@ export class SlabConverter {
   #stored = alignedBuffer(0);
   #ordered = alignedBuffer(0);
 
-  run(job: SlabJob): void {
-    const { values, dtype, affine, targets } = job;
+  run(job: SlabJob): SlabDone {
+    const { piece, source, targets } = job;
     this.#load(job);
-    if (affine === null) {
-      write(targets[0], this.#kernel.source.subarray(0, values * BYTES_EACH[dtype]));
-      return;
-    }
+    const outputs = this.#convert(job);
+    const written = targets.map((target, i) => write(target, outputs[i] as Uint8Array));
+    return { piece, sourceBytes: source.byteLength, written };
+  }
+
+  #convert({ values, dtype, affine }: SlabJob): readonly Uint8Array[] {
+    if (affine === null) return [this.#kernel.source.subarray(0, values * BYTES_EACH[dtype])];
     const { codes, scales, biases } = this.#kernel.run(values, dtype, affine);
-    write(targets[0], codes);
-    write(targets[1], scales);
-    write(targets[2], biases);
+    return [codes, scales, biases];
   }
 
   /** Puts the slab into the kernel's memory as `dtype`. */
@@ -76,9 +87,9 @@ function read({ descriptor, position, byteLength }: SlabJob['source'], target: U
   }
 }
 
-function write(target: SlabJob['targets'][number] | undefined, bytes: Uint8Array): void {
-  if (target === undefined) return;
+function write(target: SlabJob['targets'][number], bytes: Uint8Array): Checksum {
   let done = 0;
   while (done < bytes.byteLength)
     done += writeSync(target.descriptor, bytes, done, bytes.byteLength - done, target.position + done);
+  return checksumOf(bytes);
 }

@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { AppError } from '../../core/errors.ts';
 import { breathe } from '../file-io.ts';
-import { SlabConverter, type SlabJob } from './quantize-job.ts';
+import { SlabConverter, type SlabDone, type SlabJob } from './quantize-job.ts';
 import type { SlabAnswer } from './quantize-worker.ts';
 
 /** Each takes some 40 MB; beyond this the disk is the limit, and 400 MB are promised. */
@@ -21,7 +21,7 @@ export interface PoolRequest {
   /** Of the source, all jobs together. */
   readonly totalBytes: number;
   readonly threads: number | null;
-  readonly onDone: (sourceBytes: number) => void;
+  readonly onDone: (done: SlabDone) => void;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -37,8 +37,7 @@ async function runHere({ jobs, onDone, signal }: PoolRequest): Promise<void> {
   for (const job of jobs) {
     await breathe();
     signal?.throwIfAborted();
-    converter.run(job);
-    onDone(job.source.byteLength);
+    onDone(converter.run(job));
   }
 }
 
@@ -59,7 +58,7 @@ async function runInThreads({ jobs, threads, onDone, signal }: PoolRequest): Pro
   }
 }
 
-function feed(worker: Worker, queue: Iterator<SlabJob>, onDone: (sourceBytes: number) => void): Promise<void> {
+function feed(worker: Worker, queue: Iterator<SlabJob>, onDone: PoolRequest['onDone']): Promise<void> {
   return new Promise((resolve, reject) => {
     let pending = 0;
     const send = (): void => {
@@ -75,7 +74,7 @@ function feed(worker: Worker, queue: Iterator<SlabJob>, onDone: (sourceBytes: nu
         return;
       }
       pending--;
-      onDone(answer.sourceBytes);
+      onDone(answer.done);
       send();
       if (pending === 0) resolve();
     });

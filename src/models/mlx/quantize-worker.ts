@@ -2,10 +2,10 @@
 import { parentPort } from 'node:worker_threads';
 import { assert } from '../../core/assert.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
-import { SlabConverter, type SlabJob } from './quantize-job.ts';
+import { SlabConverter, type SlabDone, type SlabJob } from './quantize-job.ts';
 
 export type SlabAnswer =
-  | { readonly state: 'done'; readonly sourceBytes: number }
+  | { readonly state: 'done'; readonly done: SlabDone }
   | { readonly state: 'failed'; readonly code: string | null; readonly message: string };
 
 const port = parentPort;
@@ -18,8 +18,7 @@ port.on('message', (job: SlabJob) => {
 
 function answer(job: SlabJob): SlabAnswer {
   try {
-    converter.run(job);
-    return { state: 'done', sourceBytes: job.source.byteLength };
+    return { state: 'done', done: converter.run(job) };
   } catch (error) {
     return { state: 'failed', code: error instanceof AppError ? error.code : null, message: messageOf(error) };
   }

@@ -5,17 +5,19 @@
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError, messageOf } from '../../core/errors.ts';
-import { writeThenRename } from '../file-io.ts';
 import { readGgufModel, TensorFiles } from '../gguf/parts.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
 import { mapTensors, type MappedModel } from '../hugging-face/tensor-map.ts';
+import { identifySources, planDigest } from '../resume/identity.ts';
+import type { ConversionIdentity } from '../resume/journal.ts';
+import { writeResumably, type Continuation, type PartialOutput } from '../resume/resumable-output.ts';
 import { modelConfig, quantizationConfig } from './config.ts';
-import { folderTexts } from './folder-texts.ts';
+import { folderTexts, type FolderTexts } from './folder-texts.ts';
 import { planRepack, type RepackPlan } from './plan.ts';
 import { CONVERTER_VERSION, isReusable, readReceipt, RECEIPT_FILE, type Receipt } from './receipt.ts';
 import { readRopeScaling } from './rope-scaling.ts';
-import { shardIndex } from './shards.ts';
+import { placesIn, shardIndex } from './shards.ts';
 import { writeWeights } from './write-weights.ts';
 
 export interface RepackProgress {
@@ -32,6 +34,8 @@ export interface RepackOptions {
   readonly sourceSha256?: string;
   /** Called when everything is written, before the folder gets its name; a rejection takes it back. */
   readonly check?: (temporaryFolder: string) => Promise<void>;
+  /** Left out: nothing is kept of a conversion that is interrupted. */
+  readonly continuation?: Continuation;
   readonly onProgress?: (progress: RepackProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -59,12 +63,7 @@ export async function repackToMlx(ggufPath: string, outFolder: string, options: 
   if (earlier !== null && (await isReusable(folder, earlier, { scales: options.scales, source })))
     return resultOf(folder, earlier, true);
   if (earlier === null) await refuseForeignFolder(folder);
-  const receipt = await writeThenRename(folder, async (temporary) => {
-    const made = await convert(header, temporary, { options, source });
-    await options.check?.(temporary);
-    await rm(folder, { recursive: true, force: true });
-    return made;
-  });
+  const receipt = await convert(header, folder, { options, source });
   return resultOf(folder, receipt, false);
 }
 
@@ -99,43 +98,43 @@ async function refuseForeignFolder(folder: string): Promise<void> {
   );
 }
 
+interface Repack {
+  readonly model: MappedModel;
+  readonly plan: RepackPlan;
+  readonly texts: FolderTexts;
+}
+
 async function convert(
   header: GgufHeader,
   folder: string,
   { options, source }: { options: RepackOptions; source: Receipt['source'] },
 ): Promise<Receipt> {
-  const model = mapTensors(header);
   const files = await TensorFiles.open(header.tensors);
   try {
-    const plan = planRepack(header, model, { scales: options.scales, files });
-    await mkdir(folder, { recursive: true });
-    const vocabulary = readVocabulary(header.metadata);
-    const ropeScaling = await readRopeScaling(header, model.architecture);
-    const { modelDtype } = plan;
-    const quantization = quantizationConfig(plan.tensors);
-    const config = modelConfig({ header, model, modelDtype, quantization, vocabulary, ropeScaling });
-    const outputs = plan.tensors.map((planned) => planned.outputs);
-    const parameterCount = model.tensors.reduce((sum, { source: { rows, columns } }) => sum + rows * columns, 0);
-    const index = shardIndex({ outputs, shards: plan.shards }, parameterCount);
-    const texts = folderTexts(header, { config, index, vocabulary });
-    const warnings = [...plan.warnings, ...texts.warnings];
-    await writePlannedWeights(files, { model, plan, folder, options });
-    for (const [name, text] of Object.entries(texts.files)) await writeFile(join(folder, name), text);
-    const receipt: Receipt = {
-      tool: 'runoff',
-      converterVersion: CONVERTER_VERSION,
-      scales: options.scales,
-      source,
-      fingerprint: options.fingerprint ?? null,
-      tensorCount: model.tensors.length,
-      warnings,
-      files: [
-        ...plan.shards.map(({ fileName, totalBytes }) => ({ name: fileName, bytes: totalBytes })),
-        ...Object.entries(texts.files).map(([name, text]) => ({ name, bytes: Buffer.byteLength(text) })),
-      ],
+    const repack = await prepare(header, files, options);
+    const { plan } = repack;
+    const placement = { outputs: plan.tensors.map(({ outputs }) => outputs), shards: plan.shards };
+    const { continuation = null, signal } = options;
+    const request = {
+      finalPath: folder,
+      continuation,
+      identity: (chosen: Continuation['options']) => identityOf(header, repack, chosen),
+      places: placesIn(
+        placement,
+        plan.tensors.map(({ tensor }) => tensor.name),
+      ),
+      signal,
+      explain: (error: unknown) => asConversionError(error, header.path, signal),
     };
-    await writeFile(join(folder, RECEIPT_FILE), `${JSON.stringify(receipt, null, 2)}\n`);
-    return receipt;
+    return await writeResumably(request, {
+      write: (output) => writePlannedWeights(files, { repack, output, options }),
+      async finish(temporary) {
+        const receipt = await writeTexts(repack, temporary, { options, source });
+        await options.check?.(temporary);
+        await rm(folder, { recursive: true, force: true });
+        return receipt;
+      },
+    });
   } catch (error) {
     throw asConversionError(error, header.path, options.signal);
   } finally {
@@ -143,18 +142,74 @@ async function convert(
   }
 }
 
+async function prepare(header: GgufHeader, files: TensorFiles, { scales }: RepackOptions): Promise<Repack> {
+  const model = mapTensors(header);
+  const plan = planRepack(header, model, { scales, files });
+  const vocabulary = readVocabulary(header.metadata);
+  const ropeScaling = await readRopeScaling(header, model.architecture);
+  const { modelDtype } = plan;
+  const quantization = quantizationConfig(plan.tensors);
+  const config = modelConfig({ header, model, modelDtype, quantization, vocabulary, ropeScaling });
+  const outputs = plan.tensors.map((planned) => planned.outputs);
+  const parameterCount = model.tensors.reduce((sum, { source: { rows, columns } }) => sum + rows * columns, 0);
+  const index = shardIndex({ outputs, shards: plan.shards }, parameterCount);
+  return { model, plan, texts: folderTexts(header, { config, index, vocabulary }) };
+}
+
+async function identityOf(
+  { tensors }: GgufHeader,
+  { plan }: Repack,
+  options: Continuation['options'],
+): Promise<ConversionIdentity> {
+  return {
+    converter: `to MLX without a loss, ${CONVERTER_VERSION}`,
+    options,
+    sources: await identifySources(tensors.map(({ path }) => path)),
+    plan: planDigest([
+      ...plan.shards.map(({ header }) => header),
+      ...plan.tensors.map(({ tensor, conversion, outputs }) =>
+        JSON.stringify({ name: tensor.name, kind: conversion.kind, from: tensor.source.offset, outputs }),
+      ),
+    ]),
+  };
+}
+
+async function writeTexts(
+  { model, plan, texts }: Repack,
+  folder: string,
+  { options, source }: { options: RepackOptions; source: Receipt['source'] },
+): Promise<Receipt> {
+  for (const [name, text] of Object.entries(texts.files)) await writeFile(join(folder, name), text);
+  const receipt: Receipt = {
+    tool: 'runoff',
+    converterVersion: CONVERTER_VERSION,
+    scales: options.scales,
+    source,
+    fingerprint: options.fingerprint ?? null,
+    tensorCount: model.tensors.length,
+    warnings: [...plan.warnings, ...texts.warnings],
+    files: [
+      ...plan.shards.map(({ fileName, totalBytes }) => ({ name: fileName, bytes: totalBytes })),
+      ...Object.entries(texts.files).map(([name, text]) => ({ name, bytes: Buffer.byteLength(text) })),
+    ],
+  };
+  await writeFile(join(folder, RECEIPT_FILE), `${JSON.stringify(receipt, null, 2)}\n`);
+  return receipt;
+}
+
 async function writePlannedWeights(
-  files: TensorFiles,
-  request: { model: MappedModel; plan: RepackPlan; folder: string; options: RepackOptions },
+files: TensorFiles,
+  { repack: { model, plan }, output, options }: { repack: Repack; output: PartialOutput; options: RepackOptions },
 ): Promise<void> {
-  const { model, plan, folder, options } = request;
-  const totalBytes = model.tensors.reduce((sum, { source }) => sum + source.byteLength, 0);
+  await mkdir(output.path, { recursive: true });
+  const left = model.tensors.filter(({ name }) => !output.isDone(name));
+  const totalBytes = left.reduce((sum, { source }) => sum + source.byteLength, 0);
   let doneBytes = 0;
   const onChunk = (bytes: number): void => {
     doneBytes += bytes;
     options.onProgress?.({ doneBytes, totalBytes });
   };
-  await writeWeights({ source: files, plan, folder, onChunk, signal: options.signal });
+  await writeWeights({ source: files, plan, output, onChunk, signal: options.signal });
 }
 
 /** A full disk or a lost file is an operating error; an abort stays an abort. */

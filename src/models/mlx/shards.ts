@@ -1,4 +1,5 @@
 /** Which file each output tensor lies in, and where: as mlx_lm.convert names and fills them. */
+import type { OutputPlace } from '../resume/check-done.ts';
 import { layoutSafetensors, planBytes, type TensorPlan } from '../safetensors/format.ts';
 
 /** A shard holds at most 5 GiB, a larger tensor gets its own. */
@@ -39,6 +40,19 @@ export function placeInShards(groups: readonly (readonly TensorPlan[])[]): Place
     totalBytes,
   }));
   return { outputs, shards };
+}
+
+/** @param names one for each group of outputs */
+export function placesIn(
+  { outputs, shards }: Placement,
+  names: readonly string[],
+): ReadonlyMap<string, readonly OutputPlace[]> {
+  const placeOf = (output: PlacedOutput): OutputPlace => ({
+    file: (shards[output.shard] as ShardPlan).fileName,
+    offset: output.offset,
+    bytes: planBytes(output),
+  });
+  return new Map(names.map((name, i) => [name, (outputs[i] ?? []).map(placeOf)] as const));
 }
 
 /** Shard of each group of outputs. */

@@ -1,11 +1,14 @@
 /** Streams every planned tensor from the GGUF into the shards: bounded memory, one pass. */
+import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
-import { alignedBuffer, writeFully } from '../file-io.ts';
+import { alignedBuffer, writeFully, writeHeaderRest, writeHeaderStart } from '../file-io.ts';
 import type { TensorFiles } from '../gguf/parts.ts';
 import { floatToHalf } from '../half.ts';
 import { rowSourceOf, RowReader, type RowChunk } from '../hugging-face/row-reader.ts';
+import { checksumOf, joinChecksums, NO_BYTES, type Checksum } from '../resume/checksum.ts';
+import type { PartialOutput } from '../resume/resumable-output.ts';
 import type { ScaleArray, ScaleFault, ScaleType, ScaleWriter } from './block-format.ts';
 import type { PlannedTensor, RepackPlan } from './plan.ts';
 import type { PlacedOutput } from './shards.ts';
@@ -13,54 +16,64 @@ import type { PlacedOutput } from './shards.ts';
 export interface WriteRequest {
   readonly source: TensorFiles;
   readonly plan: RepackPlan;
-  readonly folder: string;
+  readonly output: PartialOutput;
   readonly onChunk: (bytes: number) => void;
   readonly signal: AbortSignal | undefined;
 }
 
-export async function writeWeights({ source, plan, folder, onChunk, signal }: WriteRequest): Promise<void> {
+export async function writeWeights({ source, plan, output, onChunk, signal }: WriteRequest): Promise<void> {
   const files: FileHandle[] = [];
   try {
     for (const { fileName, header } of plan.shards) {
-      const file = await open(join(folder, fileName), 'wx');
+      const file = await open(join(output.path, fileName), constants.O_RDWR | constants.O_CREAT);
       files.push(file);
-      writeFully(file, header, 0);
+      writeHeaderRest(file, header);
     }
     const reader = new RowReader(source, signal);
     const converter = new ChunkConverter(plan.scales);
     for (const planned of plan.tensors) {
-      const file = files[planned.outputs[0]?.shard as number] as FileHandle;
-      for await (const chunk of reader.chunks(rowSourceOf(planned.tensor))) {
-        writeChunk(file, planned, { chunk, converter });
+      const { tensor, outputs } = planned;
+      if (output.isDone(tensor.name)) continue;
+      const file = files[outputs[0]?.shard as number] as FileHandle;
+      let sums: readonly Checksum[] = outputs.map(() => NO_BYTES);
+      for await (const chunk of reader.chunks(rowSourceOf(tensor))) {
+        const written = writeChunk(file, planned, { chunk, converter });
+        sums = sums.map((sum, i) => joinChecksums(sum, checksumOf(written[i] as Uint8Array)));
         onChunk(chunk.bytes.byteLength);
       }
+      output.tensorDone({ name: tensor.name, checksums: sums.map(({ crc }) => crc) });
     }
+    for (const [i, { header }] of plan.shards.entries()) writeHeaderStart(files[i] as FileHandle, header);
   } finally {
     for (const file of files) await file.close();
   }
 }
 
+/** @returns what was written for each output, valid until the next chunk */
 function writeChunk(
   file: FileHandle,
   { tensor, conversion, outputs }: PlannedTensor,
   { chunk, converter }: { chunk: RowChunk; converter: ChunkConverter },
-): void {
+): readonly Uint8Array[] {
   const [first, scales, biases] = outputs as readonly [PlacedOutput, PlacedOutput?, PlacedOutput?];
   if (conversion.kind === 'copy') {
     writeFully(file, chunk.bytes, first.offset + chunk.firstRow * tensor.rowBytes);
-  } else if (conversion.kind === 'vector') {
+    return [chunk.bytes];
+  }
+  if (conversion.kind === 'vector') {
     const bytes = convertVector(chunk.bytes, conversion);
     const share = bytes.byteLength / chunk.bytes.byteLength;
     writeFully(file, bytes, first.offset + chunk.firstRow * tensor.rowBytes * share);
-  } else if (scales !== undefined) {
-    const { blockBytes, blockValues, groupSize, bits } = conversion.format;
-    const firstValue = ((chunk.firstRow * tensor.rowBytes) / blockBytes) * blockValues;
-    const parts = converter.convert(chunk.bytes, { tensor, conversion });
-    writeFully(file, parts.codes, first.offset + (firstValue * bits) / 8);
-    writeFully(file, parts.scales, scales.offset + (firstValue / groupSize) * parts.scaleBytes);
-    if (biases !== undefined)
-      writeFully(file, parts.biases, biases.offset + (firstValue / groupSize) * parts.scaleBytes);
+    return [bytes];
   }
+  const { blockBytes, blockValues, groupSize, bits } = conversion.format;
+  const firstValue = ((chunk.firstRow * tensor.rowBytes) / blockBytes) * blockValues;
+  const parts = converter.convert(chunk.bytes, { tensor, conversion });
+  const scaleOffset = (firstValue / groupSize) * parts.scaleBytes;
+  writeFully(file, parts.codes, first.offset + (firstValue * bits) / 8);
+  if (scales !== undefined) writeFully(file, parts.scales, scales.offset + scaleOffset);
+  if (biases !== undefined) writeFully(file, parts.biases, biases.offset + scaleOffset);
+  return [parts.codes, parts.scales, parts.biases];
 }
 
 /** Exactness was proven when the plan was made. */

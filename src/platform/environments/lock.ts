@@ -81,7 +81,8 @@ async function isStale(path: string, pid: number): Promise<boolean> {
   return ageMs > LOCK_AGE_MS_MAX || !isAlive(pid);
 }
 
-function isAlive(pid: number): boolean {
+/** Is there a process of this id? It may be another one than the id's first owner. */
+export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
