@@ -15,10 +15,11 @@ type Row = readonly [name: string, text: string];
 /** @param width columns of the terminal */
 export function describeInspection(inspection: Inspection, width: number): string {
   const columns = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, width));
-  const { path, fileBytes, llamafile, models } = cleanStrings(inspection);
+  const { path, fileBytes, madeBy, llamafile, models } = cleanStrings(inspection);
   const file: Row[] = [
     ['file', path],
     ['size', bytes(fileBytes)],
+    ...(madeBy === null ? [] : [['converted by', madeBy] as const]),
   ];
   if (llamafile === null)
     return models.flatMap((model) => block(model.fileName, [...file, ...modelRows(model)], columns)).join('\n');

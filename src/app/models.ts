@@ -8,12 +8,15 @@ import { packLlamafile } from '../models/llamafile/pack.ts';
 import { summarizeFolder, type FolderSummary } from '../models/mlx/summary.ts';
 import { folderBytes } from '../platform/folders.ts';
 import { readLlamafile, type LlamafileFacts } from '../models/llamafile/read-llamafile.ts';
+import { readMadeBy } from './convert/made-by.ts';
 import type { Ui } from './ui.ts';
 
 /** Plain data: `--json` prints it as it is. */
 export interface Inspection {
   readonly path: string;
   readonly fileBytes: number;
+  /** A converter that runoff started and that is not its own, with its versions; null where no record says so. */
+  readonly madeBy: string | null;
   /** Null for a .gguf file and for a folder. */
   readonly llamafile: LlamafileReport | null;
   readonly models: readonly ModelReport[];
@@ -83,6 +86,7 @@ export async function inspectModel(path: string, contextTokens: number | null): 
     return {
       path: absolute,
       fileBytes,
+      madeBy: await readMadeBy({ path: absolute, kind: 'file' }),
       llamafile: null,
       models: [report(summary, basename(path), null, contextTokens)],
     };
@@ -91,6 +95,7 @@ export async function inspectModel(path: string, contextTokens: number | null): 
   return {
     path: absolute,
     fileBytes: facts.fileBytes,
+    madeBy: null,
     llamafile: {
       version: facts.version,
       name: nameOf(facts),
@@ -120,7 +125,8 @@ async function inspectFolder(
 ): Promise<Inspection> {
   const summary = await summarizeFolder(path);
   const fileBytes = isFolder ? await folderBytes(path) : (await stat(path)).size;
-  return { path, fileBytes, llamafile: null, models: [folderReport(summary, fileBytes, contextTokens)] };
+  const madeBy = isFolder ? await readMadeBy({ path, kind: 'folder' }) : null;
+  return { path, fileBytes, madeBy, llamafile: null, models: [folderReport(summary, fileBytes, contextTokens)] };
 }
 
 function folderReport(summary: FolderSummary, fileBytes: number, asked: number | null): ModelReport {

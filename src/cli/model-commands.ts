@@ -111,7 +111,7 @@ function addVerify(models: Command): void {
 }
 
 function addConvert(models: Command): void {
-  models
+  const convert = models
     .command('convert')
     .description(
       'a Hugging Face or MLX folder (safetensors) or a .gguf file into another format; needs little memory whatever the size',
@@ -161,14 +161,32 @@ function addConvert(models: Command): void {
         '--rounding <how>',
         'mlx: round as mx.quantize does on a CPU, or as on Metal by its source, untested on that hardware (default: cpu)',
       ).choices(['cpu', 'metal']),
-    )
+    );
+  addOutputOptions(convert).action(async (source: string, options: Record<string, unknown>) =>
+    (await import('./commands/convert.ts')).convertCommand(source, options),
+  );
+}
+
+/** Where it goes, and who makes it. */
+function addOutputOptions(command: Command): Command {
+  return command
     .option(
       '-o, --out <path>',
       'file or folder to write (default: name of the source with the type or format, in this folder)',
     )
     .option('--overwrite', 'replace the output when it exists and is a model')
-    .option('--threads <n>', 'threads that convert (default: all processors)', integer(1, 64))
-    .action(async (source: string, options: Record<string, unknown>) =>
-      (await import('./commands/convert.ts')).convertCommand(source, options),
-    );
+    .option(
+      '--resume',
+      'go on with what an interrupted conversion left (NAME.partial): tensors that are there are not made again',
+    )
+    .option(
+      '--with-reference',
+      "architectures that runoff does not convert: let llama.cpp's own converter, or mlx_lm.convert, make them, in a managed environment",
+    )
+    .option('--no-install', 'with --with-reference: use the environment only if it is installed')
+    .option(
+      '-y, --yes',
+      "with --with-reference: do not ask before installing, or before the model's own Python code is run",
+    )
+    .option('--threads <n>', 'threads that convert (default: all processors)', integer(1, 64));
 }

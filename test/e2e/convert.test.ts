@@ -132,7 +132,24 @@ test('an architecture that cannot be converted is named', async () => {
   expect(message).toMatch(
     /^exit 1\nrunoff: WORK\/tiny-llama\/config\.json: the architecture MambaForCausalLM cannot be converted/,
   );
+  expect(message).toMatch(/\n {2}Add --with-reference: /);
+  const toMlx = await errorOf([folder, '--to', 'mlx']);
+  expect(toMlx).toMatch(
+    /^exit 1\nrunoff: .*the architecture undefined is not one of those.*\n {2}Add --with-reference: /,
+  );
   expect((await readdir(w.folder)).filter((name) => name.includes('.gguf'))).toEqual([]);
+});
+
+test('--with-reference --no-install tells what would be installed, and installs nothing', async () => {
+  const w = workspace();
+  const folder = await sourceFolder();
+  await writeFile(join(folder, 'config.json'), '{"architectures":["MambaForCausalLM"]}');
+  const message = await errorOf([folder, '--to', 'gguf', '--quant', 'f16', '--with-reference', '--no-install']);
+  // Which of them depends on the machine's Python.
+  expect(message).toMatch(
+    /llama\.cpp's converter (?:is not installed \(llama\.cpp's converter \(b11434\) with PyTorch, about \d+ MB to download\)|cannot be used here)/,
+  );
+  expect(w.files(join(w.folder, 'cache', 'environments'))).toEqual([]);
 });
 
 test('an unknown type, an output that exists, input as output', async () => {

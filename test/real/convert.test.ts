@@ -61,6 +61,33 @@ describe.skipIf(library === null)('ggml', () => {
     TIMEOUT_MS,
   );
 
+  test(
+    'stopped in the middle and resumed, ggml makes the same file',
+    async () => {
+      const source = join(folder, 'llama-3-resumed');
+      await writeTinyModel(source, TINY_MODELS['llama-3'] as (typeof TINY_MODELS)[string]);
+      const plan = await planFromFolder(source, { quant: 'Q4_K_M', tokenizer: new Map(), importance: null });
+      const options = { libraryPath: library, importancePath: null, onProgress() {} };
+      await writeConverted(plan, join(folder, 'whole.gguf'), options);
+      const out = join(folder, 'resumed.gguf');
+      const controller = new AbortController();
+      const lines: string[] = [];
+      const continuation = { options: {}, onLine: (text: string) => lines.push(text), onChecking() {} };
+      const begun = writeConverted(plan, out, {
+        ...options,
+        continuation: { ...continuation, resume: false },
+        threads: 1,
+        signal: controller.signal,
+        onProgress: () => controller.abort(),
+      });
+      await expect(begun).rejects.toMatchObject({ code: 'interrupted' });
+      await writeConverted(plan, out, { ...options, continuation: { ...continuation, resume: true } });
+      expect(lines).toEqual([expect.stringMatching(/: [1-9]\d* of 83 tensors are there\.$/)]);
+      expect(Buffer.compare(await readFile(out), await readFile(join(folder, 'whole.gguf')))).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+
   test.each(['Q4_0', 'Q4_K_M', 'Q2_K'] as const)(
     'llama-3, %s: with an importance matrix it is byte for byte what llama-quantize makes',
     async (quant) => {
@@ -106,6 +133,8 @@ describe.skipIf(library === null)('ggml', () => {
 
 const ASK = {
   overwrite: true,
+  resume: false,
+  reference: null,
   imatrix: null,
   preTokenizer: null,
   strict: false,

@@ -52,6 +52,8 @@ function ask(source: string, out: string, more: Partial<ConvertToMlxAsk>): Conve
     ...nothing,
     rounding: 'cpu',
     overwrite: true,
+    resume: false,
+    reference: null,
     signal: new AbortController().signal,
     ui,
     ...more,
@@ -59,11 +61,13 @@ function ask(source: string, out: string, more: Partial<ConvertToMlxAsk>): Conve
 }
 
 function askGguf(source: string, out: string): ConvertToGgufAsk {
-  const { overwrite, signal, ui, threads } = ask(source, out, {});
+  const { overwrite, resume, reference, signal, ui, threads } = ask(source, out, {});
   return {
     source,
     out,
     overwrite,
+    resume,
+    reference,
     signal,
     ui,
     threads,

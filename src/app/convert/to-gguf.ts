@@ -1,9 +1,11 @@
 /** `runoff models convert --to gguf`: from a Hugging Face folder or a GGUF, with everything checked before anything is written. */
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
+import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { gainsFromGgml, needsGgml, outputPaths, writeConverted } from '../../models/convert/convert-to-gguf.ts';
 import { readImportance } from '../../models/convert/importance.ts';
+import { readFolderConfig } from '../../models/convert/folder-model.ts';
 import { planFromFolder, type ConversionPlan } from '../../models/convert/plan.ts';
 import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
 import { QUANT_NAMES, type QuantName } from '../../models/convert/recipes.ts';
@@ -13,12 +15,16 @@ import type { GgufMetadata } from '../../models/gguf/metadata.ts';
 import { filesOfModel } from '../../models/gguf/parts.ts';
 import { tokenizerMetadata } from '../../models/tokenizer/to-gguf.ts';
 import { createEnvironments } from '../../platform/environments/environments.ts';
-import { cacheFolder, freeBytes } from '../../platform/folders.ts';
+import { cacheFolder } from '../../platform/folders.ts';
+import { ownEnvironments } from '../engines.ts';
 import { llamaCppPlace } from '../tokenizer.ts';
 import type { Ui } from '../ui.ts';
 import { modelName } from './model-name.ts';
 import { conversionProgress } from './progress.ts';
 import { proveIdentical } from './prove-identical.ts';
+import { isForReference, type ReferencePermission } from './reference.ts';
+import { convertToGgufByReference, type GgufReferenceAsk } from './reference-gguf.ts';
+import { checkRoom, continuationOf, hashOfFile } from './resuming.ts';
 
 export interface ConvertToGgufAsk {
   /** A Hugging Face or MLX folder, or a .gguf file. */
@@ -30,10 +36,14 @@ export interface ConvertToGgufAsk {
   /** Null: named after the source and the type, in this folder. */
   readonly out: string | null;
   readonly overwrite: boolean;
+  /** Go on with what an interrupted conversion left. */
+  readonly resume: boolean;
   readonly imatrix: string | null;
   readonly preTokenizer: string | null;
   /** Refuse a tokenizer that is not proved. */
   readonly strict: boolean;
+  /** What runoff does not convert goes to llama.cpp's converter; null: is an error. */
+  readonly reference: ReferencePermission | null;
   readonly threads: number | null;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -62,7 +72,12 @@ export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
       ? null
       : { fileName: basename(ask.imatrix), entryCount: (await readImportance(ask.imatrix)).size };
   ask.ui.status('Reading the model');
-  const { plan, notes } = isFolder ? await folderPlan(ask, quant, importance) : await ggufPlan(ask, quant, importance);
+  const planned = await planOrHandOver(ask, { isFolder, quant, importance });
+  if (planned === null) {
+    const made = await convertToGgufByReference(referenceAsk(ask, quant, out));
+    return { path: out, ...made, seconds: (performance.now() - startedMs) / 1000 };
+  }
+  const { plan, notes } = planned;
   const paths = outputPaths(plan, out);
   await checkOutput(ask, paths);
   const libraryPath = await ggmlLibrary(plan, ask.ui);
@@ -71,6 +86,11 @@ export async function convertToGguf(ask: ConvertToGgufAsk): Promise<Converted> {
   await checkRoom(out, fileBytes);
   const proof = quant === null && isFolder ? proofOf(ask, plan) : null;
   await writeConverted(plan, out, {
+    continuation: continuationOf(ask, {
+      '--quant': quant,
+      '--split-max-size': ask.splitBytesMax === null ? null : `${ask.splitBytesMax} bytes`,
+      '--imatrix': ask.imatrix === null ? null : await hashOfFile(ask.imatrix),
+    }),
     libraryPath,
     importancePath: ask.imatrix,
     threads: ask.threads ?? undefined,
@@ -128,6 +148,41 @@ function quantNamed(
 }
 
 type ImportanceFacts = { readonly fileName: string; readonly entryCount: number } | null;
+
+/** Null: it goes to the reference. */
+async function planOrHandOver(
+  ask: ConvertToGgufAsk,
+  { isFolder, quant, importance }: { isFolder: boolean; quant: QuantName | null; importance: ImportanceFacts },
+): Promise<Awaited<ReturnType<typeof folderPlan>> | null> {
+  if (!isFolder) return ggufPlan(ask, quant, importance);
+  try {
+    // Before minutes are spent on the tokenizer.
+    await readFolderConfig(ask.source);
+    return await folderPlan(ask, quant, importance);
+  } catch (error) {
+    if (!isForReference(error) || ask.reference === null) throw error;
+    ask.ui.line(
+      `runoff does not convert ${String(error.context['architecture'])} itself: it goes to llama.cpp's converter.`,
+    );
+    return null;
+  }
+}
+
+function referenceAsk(ask: ConvertToGgufAsk, quant: QuantName | null, out: string): GgufReferenceAsk {
+  const { source, reference, imatrix, preTokenizer, splitBytesMax, strict, signal, ui } = ask;
+  assert(reference !== null, 'the user asked for the reference');
+  if (quant === null)
+    throw new AppError('usage', "llama.cpp's converter, which makes this model, needs a type: --quant.", {
+      hint: 'It writes F32, F16, BF16 and Q8_0.',
+    });
+  const refused = [
+    ...(imatrix === null ? [] : ['--imatrix']),
+    ...(preTokenizer === null ? [] : ['--pre-tokenizer']),
+    ...(splitBytesMax === null ? [] : ['--split-max-size']),
+  ];
+  const environments = ownEnvironments(ui);
+  return { source: resolve(source), quant, out, strict, refused, environments, ...reference, signal, ui };
+}
 
 async function folderPlan(
   ask: ConvertToGgufAsk,
@@ -238,14 +293,5 @@ async function checkOutput({ source, overwrite }: ConvertToGgufAsk, paths: reado
   if ((await stat(folder).catch(() => null))?.isDirectory() === true) return;
   throw new AppError('usage', `There is no folder ${folder}.`, {
     hint: 'Make it, or choose another output with --out.',
-  });
-}
-
-async function checkRoom(out: string, bytes: number): Promise<void> {
-  const free = await freeBytes(dirname(out));
-  if (free === null || free > bytes) return;
-  const [needed, left] = [bytes, free].map((value) => Math.ceil(value / 1e6));
-  throw new AppError('conversion-failed', `The result needs ${needed} MB, ${left} MB are free in ${dirname(out)}.`, {
-    hint: 'Free some disk space, or choose another place with --out.',
   });
 }

@@ -4,6 +4,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { readGgufModel } from '../../models/gguf/parts.ts';
 import { writeMlxFolder } from '../../models/mlx/quantize-folder.ts';
@@ -16,13 +17,16 @@ import {
   type Recipe,
 } from '../../models/mlx/quantize-plan.ts';
 import { repackToMlx } from '../../models/mlx/repack.ts';
-import { openConversionSource } from '../../models/mlx/source.ts';
+import { openConversionSource, type ConversionSource } from '../../models/mlx/source.ts';
 import { summarizeFolder } from '../../models/mlx/summary.ts';
-import { freeBytes } from '../../platform/folders.ts';
+import { ownEnvironments } from '../engines.ts';
 import type { Ui } from '../ui.ts';
 import { modelName } from './model-name.ts';
 import { conversionProgress } from './progress.ts';
 import { proveIdentical } from './prove-identical.ts';
+import { isForReference, type ReferencePermission } from './reference.ts';
+import { convertToMlxByReference } from './reference-mlx.ts';
+import { checkRoom, continuationOf } from './resuming.ts';
 
 export interface ConvertToMlxAsk {
   /** A Hugging Face folder or a .gguf file. */
@@ -33,9 +37,13 @@ export interface ConvertToMlxAsk {
   readonly recipe: Recipe | null;
   readonly dtype: 'f16' | 'bf16' | 'f32' | null;
   readonly rounding: Rounding;
+  /** What runoff does not convert goes to mlx_lm.convert; null: is an error. */
+  readonly reference: ReferencePermission | null;
   /** Null: named after the source, in this folder. */
   readonly out: string | null;
   readonly overwrite: boolean;
+  /** Go on with what an interrupted conversion left. */
+  readonly resume: boolean;
   readonly threads: number | null;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -89,18 +97,18 @@ async function quantised(
   affine: QuantizeRequest['affine'],
   out: string,
 ): Promise<Omit<ConvertedToMlx, 'path' | 'seconds'>> {
-  const source = await openConversionSource(resolve(ask.source));
+  const source = await openOrHandOver(ask);
+  if (source === null) return byReference(ask, affine, out);
   const dtype = ask.dtype === null ? null : DTYPES[ask.dtype];
   const plan = planQuantize(source, { affine, dtype, rounding: ask.rounding });
-  await checkRoom(
-    out,
-    plan.placement.shards.reduce((sum, { totalBytes }) => sum + totalBytes, 0),
-  );
+  const bytes = plan.placement.shards.reduce((sum, { totalBytes }) => sum + totalBytes, 0);
+  await checkRoom(out, bytes);
   const { outputBytes, warnings } = await writeMlxFolder(source, {
     plan,
     folder: out,
     options: {
       threads: ask.threads,
+      continuation: continuationOf(ask, optionsOf(ask)),
       signal: ask.signal,
       onProgress: conversionProgress(ask.ui, 'Converting to MLX'),
     },
@@ -122,6 +130,42 @@ async function quantised(
   return { fileBytes: outputBytes, bitsPerWeight: (8 * weightBytes) / plan.parameterCount, notes };
 }
 
+/** Null: it goes to the reference. */
+async function openOrHandOver({ source, reference, ui }: ConvertToMlxAsk): Promise<ConversionSource | null> {
+  try {
+    return await openConversionSource(resolve(source));
+  } catch (error) {
+    if (!isForReference(error) || reference === null) throw error;
+    ui.line(`runoff does not convert ${String(error.context['architecture'])} itself: it goes to mlx_lm.convert.`);
+    return null;
+  }
+}
+
+function byReference(
+  ask: ConvertToMlxAsk,
+  affine: QuantizeRequest['affine'],
+  out: string,
+): Promise<Omit<ConvertedToMlx, 'path' | 'seconds'>> {
+  const { source, reference, dtype, rounding, signal, ui } = ask;
+  assert(reference !== null, 'the user asked for the reference');
+  if (rounding === 'metal') {
+    throw new AppError('usage', 'mlx_lm.convert, which makes this model, rounds as this machine does.', {
+      hint: 'Leave --rounding out.',
+    });
+  }
+  const environments = ownEnvironments(ui);
+  return convertToMlxByReference({
+    source: resolve(source),
+    affine,
+    dtype,
+    out,
+    environments,
+    ...reference,
+    signal,
+    ui,
+  });
+}
+
 async function lossless(ask: ConvertToMlxAsk, out: string): Promise<Omit<ConvertedToMlx, 'path' | 'seconds'>> {
   if (ask.dtype === 'bf16') {
     throw new AppError('usage', 'The scales of a GGUF are not exact in bf16.', {
@@ -133,6 +177,7 @@ async function lossless(ask: ConvertToMlxAsk, out: string): Promise<Omit<Convert
   await checkRoom(out, 2 * fileBytes);
   const { outputBytes, warnings } = await repackToMlx(resolve(ask.source), out, {
     scales: ask.dtype === 'f32' ? 'f32' : 'f16',
+    continuation: continuationOf(ask, optionsOf(ask)),
     signal: ask.signal,
     onProgress: conversionProgress(ask.ui, 'Repacking for MLX, lossless'),
     check: (made) => proveIdentical({ source: resolve(ask.source), made, form: 'MLX', signal: ask.signal, ui: ask.ui }),
@@ -172,15 +217,14 @@ async function checkOutput({ source, overwrite }: ConvertToMlxAsk, out: string):
   }
 }
 
-async function checkRoom(out: string, bytes: number): Promise<void> {
-  const free = await freeBytes(dirname(out));
-  if (free === null || free > bytes) return;
-  const [needed, left] = [bytes, free].map((value) => Math.ceil(value / 1e6));
-  throw new AppError(
-    'conversion-failed',
-    `The result needs up to ${needed} MB, ${left} MB are free in ${dirname(out)}.`,
-    {
-      hint: 'Free some disk space, or choose another place with --out.',
-    },
-  );
+/** What the result depends on; null: not given. */
+function optionsOf({ bits, groupSize, recipe, dtype, rounding }: ConvertToMlxAsk): Record<string, string | null> {
+  const text = (value: number | null): string | null => (value === null ? null : String(value));
+  return {
+    '--bits': text(bits),
+    '--group': text(groupSize),
+    '--recipe': recipe,
+    '--dtype': dtype,
+    '--rounding': rounding,
+  };
 }

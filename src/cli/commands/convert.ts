@@ -1,14 +1,20 @@
 import { z } from 'zod';
 import { convertToGguf } from '../../app/convert/to-gguf.ts';
 import { convertToMlx } from '../../app/convert/to-mlx.ts';
+import type { ReferencePermission } from '../../app/convert/reference.ts';
 import type { Ui } from '../../app/ui.ts';
 import { AppError } from '../../core/errors.ts';
+import { askYesNo, installQuestion } from '../ask.ts';
 import { terminalUi } from '../progress.ts';
 import { interruptible } from '../signals.ts';
 
 const COMMON = {
   out: z.string().optional(),
   overwrite: z.boolean().optional(),
+  resume: z.boolean().optional(),
+  withReference: z.boolean().optional(),
+  yes: z.boolean().optional(),
+  install: z.boolean(),
   threads: z.number().optional(),
 };
 const ggufSchema = z.strictObject({
@@ -43,7 +49,7 @@ interface Converted {
 export async function convertCommand(source: string, raw: Record<string, unknown>): Promise<void> {
   const options = readOptions(raw);
   const ui = terminalUi(process.stderr);
-  const { signal, release } = interruptible(ui, 'what was written so far is removed.');
+  const { signal, release } = interruptible(ui, 'tensors that are complete are kept for --resume.');
   try {
     const { path, fileBytes, bitsPerWeight, seconds, notes } = await convert(source, options, signal, ui);
     ui.done();
@@ -53,6 +59,7 @@ export async function convertCommand(source: string, raw: Record<string, unknown
     for (const note of notes) ui.line(`Note: ${note}`);
     ui.line(`Look into it: runoff models inspect ${path}`);
   } catch (error) {
+    if (error instanceof AppError && error.code === 'interrupted') throw error;
     if (signal.aborted) throw new AppError('interrupted', 'stopped; nothing was written', { cause: error });
     throw error;
   } finally {
@@ -82,6 +89,8 @@ function convert(source: string, options: Options, signal: AbortSignal, ui: Ui):
     source,
     out: options.out ?? null,
     overwrite: options.overwrite === true,
+    resume: options.resume === true,
+    reference: options.withReference === true ? permissionOf(options) : null,
     threads: options.threads ?? null,
     signal,
     ui,
@@ -98,4 +107,13 @@ function convert(source: string, options: Options, signal: AbortSignal, ui: Ui):
   }
   const { bits = null, group: groupSize = null, recipe = null, dtype = null, rounding = 'cpu' } = options;
   return convertToMlx({ ...common, bits, groupSize, recipe, dtype, rounding });
+}
+
+/** A script that starts an installation means it; code that came with a model is another matter. */
+function permissionOf({ yes, install }: Options): ReferencePermission {
+  const isAsked = process.stdin.isTTY && process.stderr.isTTY;
+  return {
+    mayInstall: installQuestion({ yes: yes === true, install }),
+    mayRunCode: async (question) => yes === true || (isAsked && (await askYesNo(question))),
+  };
 }

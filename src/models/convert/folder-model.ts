@@ -30,6 +30,16 @@ export interface FolderModel {
 
 /** @throws AppError `model-invalid`, `model-unsupported`, `model-not-found` */
 export async function readFolderModel(folder: string): Promise<FolderModel> {
+  const { config, configPath, isPacked } = await readFolderConfig(folder);
+  if (isPacked) return { folder, config, configPath, tensors: await mlxTensors(folder) };
+  const tensors = await readSafetensorsFolder(folder);
+  return { folder, config, configPath, tensors: tensors.map((tensor) => ({ ...tensor, packed: null })) };
+}
+
+/** Whether it can be converted at all, before anything large is read. @throws AppError as `readFolderModel` */
+export async function readFolderConfig(
+  folder: string,
+): Promise<Pick<FolderModel, 'config' | 'configPath'> & { readonly isPacked: boolean }> {
   const configPath = join(folder, 'config.json');
   const value = await readJson(configPath);
   if (value === undefined) {
@@ -38,18 +48,14 @@ export async function readFolderModel(folder: string): Promise<FolderModel> {
     });
   }
   const mlx = mlxConfigSchema.safeParse(value);
-  if (!mlx.success) {
-    const config = readModelConfig(value, configPath);
-    const tensors = await readSafetensorsFolder(folder);
-    return { folder, config, configPath, tensors: tensors.map((tensor) => ({ ...tensor, packed: null })) };
-  }
+  if (!mlx.success) return { config: readModelConfig(value, configPath), configPath, isPacked: false };
   const rest = Object.fromEntries(Object.entries(mlx.data).filter(([key]) => !PACKING_KEYS.includes(key)));
   if (rest['rope_traditional'] === true) {
     throw new AppError('model-unsupported', `${configPath}: rope_traditional is true, another order of the rows.`, {
       hint: 'Convert from a model whose query and key rows have Hugging Face’s order.',
     });
   }
-  return { folder, config: readModelConfig(rest, configPath), configPath, tensors: await mlxTensors(folder) };
+  return { config: readModelConfig(rest, configPath), configPath, isPacked: true };
 }
 
 /** How MLX says that matrices are packed. */

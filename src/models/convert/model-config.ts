@@ -81,6 +81,9 @@ export interface ModelConfig {
   readonly finalSoftcap: number | null;
 }
 
+const BY_REFERENCE =
+  'Add --with-reference: llama.cpp’s own converter then makes it, in an environment that runoff installs after asking.';
+
 /** @throws AppError `model-unsupported` with the architecture's name, `model-invalid` with the field that is wrong */
 export function readModelConfig(value: unknown, path: string): ModelConfig {
   const root = z.looseObject({}).safeParse(value);
@@ -118,7 +121,8 @@ function refuseOther(config: z.infer<typeof configSchema>, className: string, pa
   const experts = config.num_local_experts ?? config.num_experts;
   if (experts == null || experts === 0) return;
   throw new AppError('model-unsupported', `${path}: ${className} with a mixture of experts cannot be converted.`, {
-    hint: 'Dense models can; for this one use llama.cpp’s convert_hf_to_gguf.py.',
+    hint: BY_REFERENCE,
+    context: { architecture: className },
   });
 }
 
@@ -173,7 +177,7 @@ function unsupported(path: string, className: string): AppError {
   return new AppError(
     'model-unsupported',
     `${path}: the architecture ${className} cannot be converted; these can: ${knownClasses().join(', ')}.`,
-    { hint: 'Use llama.cpp’s convert_hf_to_gguf.py for this model; runoff measures the GGUF that it writes.' },
+    { hint: BY_REFERENCE, context: { architecture: className } },
   );
 }
 

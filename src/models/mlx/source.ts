@@ -63,7 +63,10 @@ async function folderSource(path: string): Promise<ConversionSource> {
     throw new AppError(
       'model-unsupported',
       `${path}: the architecture ${JSON.stringify(modelType)} is not one of those that are converted here: ${[...MODEL_TYPES].join(', ')}.`,
-      { hint: 'mlx_lm.convert knows more architectures.' },
+      {
+        hint: 'Add --with-reference: mlx_lm.convert, which knows more architectures, then makes it.',
+        context: { architecture: modelType },
+      },
     );
   }
   const tied = config['tie_word_embeddings'] === true;

@@ -16,7 +16,7 @@ const COMPILE_TIMEOUT_MS = 120 * 60_000;
 /** A compiler process on the largest of ggml's files. */
 const JOB_BYTES = 1_500_000_000;
 /** Removed at the end: sources and objects. */
-const WORK_FOLDER = 'build';
+export const WORK_FOLDER = 'build';
 const ARCHIVES_MAX = 1;
 
 // The archive's hash was checked by pip; `data` refuses links and paths out of the folder all the same.
@@ -73,18 +73,20 @@ export async function buildCompiled(
   return { [compile.library.name]: compile.library.version };
 }
 
-async function installTools(context: BuildContext, { folder }: Definition, runtime: string): Promise<void> {
+/** What pip needs for a source archive. */
+export async function installTools(context: BuildContext, { folder }: Definition, runtime: string): Promise<void> {
   const args = ['install', '--no-deps', '--only-binary', ':all:', '--progress-bar', 'off'];
   await pip(context, runtime, 'installing the build tools', [...args, '--requirement', join(folder, 'build-requirements.txt')]);
 }
 
 /** They are no part of the engine: an application that ships it does not ship them. */
-async function removeTools(context: BuildContext, { folder }: Definition, runtime: string): Promise<void> {
+export async function removeTools(context: BuildContext, { folder }: Definition, runtime: string): Promise<void> {
   const args = ['uninstall', '--yes', '--requirement', join(folder, 'build-requirements.txt')];
   await pip(context, runtime, 'removing the build tools', args);
 }
 
-async function fetchSource(
+/** @returns folder of the unpacked archive, inside `work` */
+export async function fetchSource(
   context: BuildContext,
   { folder }: Definition,
   { runtime, work }: { readonly runtime: string; readonly work: string },

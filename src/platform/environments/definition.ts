@@ -18,6 +18,8 @@ const base = {
   /** The largest of the platforms, without GPU binaries. */
   downloadBytes: z.int().positive(),
   diskBytes: z.int().positive(),
+  /** By `platform-arch` or `platform`: both sizes where they are far from the largest. */
+  onPlatform: z.record(text, z.object({ downloadBytes: z.int().positive(), diskBytes: z.int().positive() })).optional(),
   /** `platform-arch` as Node names them. */
   platforms: z.array(text).max(50),
   /** By `platform`, `platform-arch` or `linux-musl`: why not, in the user's words. */
@@ -54,6 +56,18 @@ const compileSchema = z.object({
 
 export type CompileData = z.infer<typeof compileSchema>;
 
+/** A source archive whose programs are used as they are: source.txt names it, build-requirements.txt the tools. */
+const sourceSchema = z.object({
+  /** Inside the archive's own folder. */
+  folder: inside,
+  /** Files and folders of it that are kept. */
+  keep: z.array(word).min(1).max(20),
+  /** Listed among the packages: what the archive holds. */
+  library: z.object({ name: word, version: word }),
+});
+
+export type SourceData = z.infer<typeof sourceSchema>;
+
 const definitionSchema = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('python'),
@@ -61,6 +75,9 @@ const definitionSchema = z.discriminatedUnion('kind', [
     pythonMin: version,
     pythonBelow: version.nullable(),
     compile: compileSchema.optional(),
+    source: sourceSchema.optional(),
+    /** pip looks for what the list leaves out: packages that differ by platform, pinned exactly by those that need them. */
+    resolvesDependencies: z.boolean().optional(),
   }),
   z.object({
     kind: z.literal('node'),
@@ -125,6 +142,15 @@ export function unsupportedReason(definition: DefinitionData, facts: PlatformFac
     };
   }
   return null;
+}
+
+/** Pure: what it costs here. */
+export function sizesOf(
+  definition: DefinitionData,
+  { platform, arch }: Pick<PlatformFacts, 'platform' | 'arch'>,
+): { readonly downloadBytes: number; readonly diskBytes: number } {
+  const { onPlatform = {} } = definition;
+  return onPlatform[`${platform}-${arch}`] ?? onPlatform[platform] ?? definition;
 }
 
 /** Pure: negative when a is older. Missing parts count 0. */

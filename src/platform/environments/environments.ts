@@ -11,7 +11,7 @@ import { AppError } from '../../core/errors.ts';
 import { folderBytes, freeBytes } from '../folders.ts';
 import { logPathOf } from './build-step.ts';
 import { minutesHere } from './compile-progress.ts';
-import { DEFINITIONS_FOLDER, listDefinitions, loadDefinition } from './definition.ts';
+import { DEFINITIONS_FOLDER, listDefinitions, loadDefinition, sizesOf } from './definition.ts';
 import type { Definition } from './definition.ts';
 import { withLock } from './lock.ts';
 import { readMarker, writeMarker } from './marker.ts';
@@ -108,7 +108,7 @@ class ManagedEnvironments implements Environments {
     if (target.state === 'impossible') throw new AppError('environment-failed', target.reason, { hint: target.nextStep });
     if (existsSync(root)) this.#onProgress(`${title}: repairing`);
     await rm(root, { recursive: true, force: true });
-    await checkRoom(title, definition.diskBytes + place.gpuBytes, this.#folder);
+    await checkRoom(title, sizesOf(definition, process).diskBytes + place.gpuBytes, this.#folder);
     const packages = await target.build({ title, root, signal, onProgress: this.#onProgress });
     await rm(logPathOf(root), { force: true });
     await writeMarker(place, packages);
@@ -140,7 +140,7 @@ async function readReady(place: Place): Promise<ReadyEnvironment | null> {
 function describeMissing(definition: Definition, { root, gpuBytes }: Place, target: Target): Inspection {
   if (target.state === 'impossible') return target;
   const state = existsSync(root) ? 'broken' : 'absent';
-  const downloadBytes = definition.downloadBytes + gpuBytes;
+  const downloadBytes = sizesOf(definition, process).downloadBytes + gpuBytes;
   const compile = definition.kind === 'python' ? definition.compile : undefined;
   if (compile === undefined) return { state, what: definition.title, downloadBytes };
   const compileMinutes = minutesHere(compile.minutes, availableParallelism());

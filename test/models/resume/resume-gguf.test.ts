@@ -118,7 +118,8 @@ describe('an interrupted conversion', () => {
     }
     await convert({ resume: true });
     const result = await readFile(out);
-    const { plans, layout } = await planOf();
+    const { plans, parts } = await planOf();
+    const { layout } = parts[0] as (typeof parts)[number];
     const unchanged = plans.flatMap(({ name }, i) => {
       const [from, to] = [layout.offsets[i], layout.offsets[i + 1] ?? layout.totalBytes];
       return result.subarray(from, to).equals(whole.subarray(from, to)) ? [name] : [];
@@ -130,7 +131,8 @@ describe('an interrupted conversion', () => {
     const whole = await uninterrupted();
     await failure(convert(abortAt(30)));
     const [lost] = await doneTensors();
-    const { plans, layout } = await planOf();
+    const { plans, parts } = await planOf();
+    const { layout } = parts[0] as (typeof parts)[number];
     const index = plans.findIndex(({ name }) => name === lost);
     const bytes = await readFile(`${out}.partial`);
     bytes.fill(0, layout.offsets[index], (layout.offsets[index] as number) + 64);
@@ -198,7 +200,7 @@ describe('an interrupted conversion', () => {
   });
 
   test('a damaged model leaves nothing: it would fail again', async () => {
-    const name = (await readdir(model)).filter((file) => file.endsWith('.safetensors')).at(-1) as string;
+    const name = (await readdir(model)).findLast((file) => file.endsWith('.safetensors')) as string;
     const bytes = await readFile(join(model, name));
     bytes.writeUInt16LE(0x7fc0, bytes.length - 2);
     await writeFile(join(model, name), bytes);
@@ -225,7 +227,7 @@ describe('it is not resumed when', () => {
   });
 
   test('a weight file has another time', async () => {
-    const [name] = (await readdir(model)).filter((file) => file.endsWith('.safetensors'));
+    const name = (await readdir(model)).find((file) => file.endsWith('.safetensors'));
     await utimes(join(model, name as string), 1, 1);
     expect(await refusal()).toBe(`${name} has changed since.`);
   });
@@ -284,4 +286,36 @@ describe('what is in the way', () => {
     await convert({ resume: true });
     expect(await written()).toEqual(['out.gguf']);
   });
+});
+
+test('several files are taken up again, and get their names together', async () => {
+  const plan = await planFromFolder(model, { quant: 'Q8_0', tokenizer: new Map(), importance: null, partBytesMax: 1e6 });
+  const whole = join(folder, 'whole.gguf');
+  const options = { libraryPath: null, importancePath: null };
+  const wholePaths = await writeConverted(plan, whole, { ...options, onProgress() {} });
+  expect(wholePaths.length).toBeGreaterThan(2);
+  const controller = new AbortController();
+  const continuation = { options: OPTIONS, onLine() {}, onChecking() {} };
+  let chunks = 0;
+  const begun = writeConverted(plan, out, {
+    ...options,
+    continuation: { ...continuation, resume: false },
+    signal: controller.signal,
+    onProgress() {
+      chunks += 1;
+      if (chunks === 40) controller.abort();
+    },
+  });
+  expect(await failure(begun)).toMatchObject({ code: 'interrupted' });
+  expect(await written()).toEqual(['out.gguf.partial', 'out.gguf.partial.journal']);
+  chunks = 0;
+  const paths = await writeConverted(plan, out, {
+    ...options,
+    continuation: { ...continuation, resume: true },
+    onProgress: () => void (chunks += 1),
+  });
+  expect(chunks).toBeLessThan(83 - 35);
+  for (const [i, path] of paths.entries())
+    expect(Buffer.compare(await readFile(path), await readFile(wholePaths[i] as string))).toBe(0);
+  expect(await written()).toEqual(paths.map((path) => path.slice(folder.length + 1)));
 });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { hasNvidia, hasVulkan } from '../../../src/platform/environments/accelerator.ts';
-import { compareVersions, DEFINITIONS_FOLDER, listDefinitions, loadDefinition, unsupportedReason } from '../../../src/platform/environments/definition.ts';
+import { compareVersions, DEFINITIONS_FOLDER, listDefinitions, loadDefinition, sizesOf, unsupportedReason } from '../../../src/platform/environments/definition.ts';
 import { explainFailure } from '../../../src/platform/environments/install-failure.ts';
 import { installerEnvironment } from '../../../src/platform/environments/installer-environment.ts';
 import { chooseNodeBinaries, withBinaries } from '../../../src/platform/environments/node-binaries.ts';
@@ -13,8 +13,8 @@ import type { Python } from '../../../src/platform/environments/python.ts';
 
 describe('the shipped definitions', () => {
   test('are readable and pinned', async () => {
-    expect(await listDefinitions(DEFINITIONS_FOLDER)).toEqual(['llama-cpp-python', 'mlx-lm', 'node-llama-cpp', 'xllamacpp']);
-    for (const id of ['llama-cpp-python', 'mlx-lm', 'xllamacpp']) {
+    expect(await listDefinitions(DEFINITIONS_FOLDER)).toEqual(['llama-cpp-converter', 'llama-cpp-python', 'mlx-lm', 'node-llama-cpp', 'xllamacpp']);
+    for (const id of ['llama-cpp-converter', 'llama-cpp-python', 'mlx-lm', 'xllamacpp']) {
       const { kind, folder } = await loadDefinition(DEFINITIONS_FOLDER, id);
       expect(kind).toBe('python');
       const lines = (await readFile(join(folder, 'requirements.txt'), 'utf8')).split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -38,11 +38,23 @@ describe('the shipped definitions', () => {
     ['xllamacpp', 'win32', 'arm64', null, 'xllamacpp has no build for Windows on ARM'],
     ['node-llama-cpp', 'win32', 'arm64', null, null],
     ['llama-cpp-python', 'win32', 'x64', null, null],
+    ['llama-cpp-converter', 'darwin', 'arm64', null, null],
+    ['llama-cpp-converter', 'darwin', 'x64', null, 'PyTorch has no build for Intel Macs any more'],
+    ['llama-cpp-converter', 'linux', 'x64', null, 'PyTorch has no build for musl (Alpine)'],
     ['llama-cpp-python', 'win32', 'arm64', null, "llama.cpp does not compile with Microsoft's compiler on Windows on ARM"],
   ] as const)('%s on %s-%s with glibc %s: %s', async (id, platform, arch, glibc, reason) => {
     const definition = await loadDefinition(DEFINITIONS_FOLDER, id);
     expect(unsupportedReason(definition, { platform, arch, glibc })?.reason ?? null).toBe(reason);
   });
+});
+
+test('the size that is told is that of the platform', async () => {
+  const definition = await loadDefinition(DEFINITIONS_FOLDER, 'llama-cpp-converter');
+  const megabytes = (platform: NodeJS.Platform, arch: string): number =>
+    sizesOf(definition, { platform, arch }).downloadBytes / 1e6;
+  expect(megabytes('linux', 'x64')).toBe(2_900);
+  expect(megabytes('darwin', 'arm64')).toBeLessThan(400);
+  expect(sizesOf(await loadDefinition(DEFINITIONS_FOLDER, 'mlx-lm'), process).downloadBytes).toBe(100_000_000);
 });
 
 test('versions are compared by their numbers', () => {
