@@ -11,7 +11,7 @@ import { planFromGguf } from '../../models/convert/plan-from-gguf.ts';
 import { QUANT_NAMES, type QuantName } from '../../models/convert/recipes.ts';
 import { findGgmlLibrary } from '../../models/convert/run-with-ggml.ts';
 import { isArchitectureName } from '../../models/hugging-face/families.ts';
-import type { GgufMetadata } from '../../models/gguf/metadata.ts';
+import type { WritableMetadata } from '../../models/gguf/metadata.ts';
 import { filesOfModel } from '../../models/gguf/parts.ts';
 import { tokenizerMetadata } from '../../models/tokenizer/to-gguf.ts';
 import { createEnvironments } from '../../platform/environments/environments.ts';
@@ -242,7 +242,7 @@ function proofOf({ source, signal, ui }: ConvertToGgufAsk, { architecture }: Con
 }
 
 /** What was proved is not mentioned: it is what everybody expects. */
-async function tokenizerOf(ask: ConvertToGgufAsk): Promise<{ metadata: GgufMetadata; notes: string[] }> {
+async function tokenizerOf(ask: ConvertToGgufAsk): Promise<{ metadata: WritableMetadata; notes: string[] }> {
   const { source, preTokenizer, strict, signal, ui } = ask;
   const { metadata, proof, ...choice } = await tokenizerMetadata(source, {
     preTokenizer,

@@ -1,6 +1,6 @@
 /** What a conversion writes: header, place and type of every tensor, and where its values come from. */
 import { encodeMetadata, GGUF_ALIGNMENT, type EncodedMetadata, type GgufTensorPlan } from '../gguf/write.ts';
-import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
+import type { EncodedArray, GgufValue, WritableMetadata } from '../gguf/metadata.ts';
 import type { TensorType } from '../gguf/tensor-types.ts';
 import { architectureMetadata, leadingMetadata } from './architecture-metadata.ts';
 import { itemsOf, type Item } from './folder-items.ts';
@@ -33,7 +33,7 @@ export interface PlanOptions {
   /** Null: every value stays the same number. */
   readonly quant: QuantName | null;
   /** The tokenizer's keys, in order. */
-  readonly tokenizer: GgufMetadata;
+  readonly tokenizer: WritableMetadata;
   readonly importance: { readonly fileName: string; readonly entryCount: number } | null;
   readonly signal?: AbortSignal | undefined;
   /** Bytes of tensors in a file; null: one file. */
@@ -50,7 +50,7 @@ export async function planFromFolder(
   const items = await itemsOf(source, { exact: quant === null, signal });
   const parameterCount = items.reduce((sum, { dimensions }) => sum + valuesOf(dimensions), 0);
   const fileType = quant === null ? commonFileType(items) : fileTypeOf(quant);
-  const metadata = new Map<string, GgufValue>([
+  const metadata = new Map<string, GgufValue | EncodedArray>([
     ['general.architecture', { type: 'string', value: config.family.architecture }],
     ...leadingMetadata(config, configPath),
     ...(await generalMetadata(folder, parameterCount)),
@@ -79,7 +79,7 @@ function packingsOf(tensors: readonly SourceTensor[]): string[] {
 }
 
 /** llama-quantize sets its keys last, and those of an importance matrix behind them. */
-function finishAsQuantize(metadata: Map<string, GgufValue>, importance: PlanOptions['importance']): void {
+function finishAsQuantize(metadata: Map<string, GgufValue | EncodedArray>, importance: PlanOptions['importance']): void {
   for (const key of ['general.quantization_version', 'general.file_type']) {
     const value = metadata.get(key) as GgufValue;
     metadata.delete(key);

@@ -19,6 +19,15 @@ export type GgufValue =
 
 export type GgufMetadata = ReadonlyMap<string, GgufValue>;
 
+/** An array in the form that it has in a file (item type, count, items): a large vocabulary takes a tenth of the memory. */
+export interface EncodedArray {
+  readonly type: 'encoded';
+  readonly bytes: Uint8Array;
+}
+
+/** What can be written. */
+export type WritableMetadata = ReadonlyMap<string, GgufValue | EncodedArray>;
+
 /** Type codes of the format; `array` is 9. */
 export const VALUE_TYPES: readonly (GgufScalarType | 'array')[] = [
   'u8',

@@ -4,10 +4,11 @@ import { writeFully } from '../file-io.ts';
 import {
   VALUE_BYTES,
   VALUE_TYPES,
+  type EncodedArray,
   type GgufArray,
-  type GgufMetadata,
   type GgufScalarType,
   type GgufValue,
+  type WritableMetadata,
 } from './metadata.ts';
 import type { TensorType } from './tensor-types.ts';
 
@@ -69,7 +70,7 @@ export async function writeGguf(
   {
     metadata,
     tensors,
-  }: { metadata: GgufMetadata; tensors: readonly (GgufTensorPlan & { readonly bytes: Uint8Array })[] },
+  }: { metadata: WritableMetadata; tensors: readonly (GgufTensorPlan & { readonly bytes: Uint8Array })[] },
 ): Promise<void> {
   const layout = layoutGguf(encodeMetadata(metadata), tensors);
   const handle = await open(path, 'w');
@@ -82,8 +83,8 @@ export async function writeGguf(
   }
 }
 
-export function encodeMetadata(metadata: GgufMetadata): EncodedMetadata {
-  const parts = [...metadata].flatMap(([key, value]) => [encodeString(key), typeCode(value.type), encodeValue(value)]);
+export function encodeMetadata(metadata: WritableMetadata): EncodedMetadata {
+  const parts = [...metadata].flatMap(([key, value]) => [encodeString(key), typeCode(value.type === 'encoded' ? 'array' : value.type), encodeValue(value)]);
   return { count: metadata.size, bytes: Buffer.concat(parts) };
 }
 
@@ -98,14 +99,15 @@ function encodeInfo(plan: GgufTensorPlan, relativeOffset: number): Buffer {
   ]);
 }
 
-function encodeValue(value: GgufValue): Buffer {
+function encodeValue(value: GgufValue | EncodedArray): Uint8Array {
+  if (value.type === 'encoded') return value.bytes;
   if (value.type === 'array') return encodeArray(value);
   if (value.type === 'string') return encodeString(value.value);
   return scalar(value.type, value.value);
 }
 
 /** One buffer, filled: a vocabulary has half a million items, and a buffer for each would cost hundreds of megabytes. */
-function encodeArray(array: GgufArray): Buffer {
+export function encodeArray(array: GgufArray): Buffer {
   const { items, itemType } = array;
   const itemBytes =
     itemType === 'string'

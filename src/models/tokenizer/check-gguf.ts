@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { readGgufHeader } from '../gguf/read-header.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
+import { proofTexts } from './compare-tokens.ts';
 import { parseTokenizerJson, readTokenizerFiles, type TokenizerJsonFile } from './tokenizer-files.ts';
 import { rebuildTokenizer } from './tokenizer-json.ts';
 import { compareAs, proofNotRun, proofOf, startTrial, type LlamaCppPlace, type Proof } from './trial.ts';
@@ -42,6 +43,7 @@ export async function checkGgufTokenizer(path: string, request: GgufCheckRequest
     const { signal, onStatus } = request;
     const trial = await startTrial({
       tokenizer,
+      proofTexts: proofTexts(tokenizer),
       path: tokenizerPath,
       tokens,
       vocabularyOf: () => path,

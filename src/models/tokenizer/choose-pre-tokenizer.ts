@@ -6,13 +6,14 @@
 import { join } from 'node:path';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
-import type { GgufMetadata } from '../gguf/metadata.ts';
+import type { WritableMetadata } from '../gguf/metadata.ts';
 import { allCandidates, derivedCandidates, familyOf, splitRules } from './derive-pre-tokenizer.ts';
-import type { TokenizerDraft } from './draft.ts';
+import type { PreparedDraft } from './prepare-draft.ts';
 import { huggingFaceTokens, rankByFile } from './hugging-face-tokenizer.ts';
 import { PRE_TOKENIZER_RULES } from './llama-cpp-pre-tokenizers.ts';
 import { referenceName } from './reference-name.ts';
-import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
+import type { StressText } from './stress-corpus.ts';
+import type { TokenizerRules, TokenizerSummary } from './tokenizer-files.ts';
 import {
   compareAs,
   FINGERPRINT,
@@ -29,8 +30,10 @@ import { unknownPreTokenizer } from './unknown-pre-tokenizer.ts';
 const NEAREST_MAX = 3;
 
 export interface ChoiceRequest {
-  readonly files: TokenizerFiles;
-  readonly draft: TokenizerDraft;
+  readonly files: TokenizerSummary;
+  readonly draft: PreparedDraft;
+  /** What is compared; empty without a tokenizer.json. */
+  readonly proofTexts: readonly StressText[];
   readonly preTokenizer: string | null;
   readonly llamaCpp: LlamaCppPlace;
   readonly strict: boolean;
@@ -57,7 +60,7 @@ export async function choosePreTokenizer(request: ChoiceRequest): Promise<Choice
   return choice;
 }
 
-function assertName(name: string, { kind }: TokenizerDraft): void {
+function assertName(name: string, { kind }: PreparedDraft): void {
   if (kind === 'pieces') {
     throw new AppError('usage', 'SentencePiece and Unigram tokenizers have no pre-tokenizer to choose.', {
       hint: 'Leave --pre-tokenizer out.',
@@ -117,7 +120,7 @@ async function chooseName(request: ChoiceRequest): Promise<Choice> {
 /** By the rules alone; said to be so in the result. */
 async function withoutProof(
   { files, preTokenizer: given, signal }: ChoiceRequest,
-  tokenizer: TokenizerJsonFile,
+  tokenizer: TokenizerRules,
   reason: string,
 ): Promise<Choice> {
   if (given !== null) return { preTokenizer: given, origin: 'given', proof: proofNotRun(reason) };
@@ -134,15 +137,15 @@ async function withoutProof(
 const NONE = new Int32Array(0);
 
 function trialOf(
-  { files, draft, signal, onStatus }: ChoiceRequest,
-  tokenizer: TokenizerJsonFile,
+  { files, draft, proofTexts, signal, onStatus }: ChoiceRequest,
+  tokenizer: TokenizerRules,
   root: string,
 ): Promise<Trial> {
-  const vocabularyOf = (name: string): GgufMetadata => draft.metadata(name);
-  return startTrial({ tokenizer, path: pathOf(files), tokens: draft.tokens, vocabularyOf, root, signal, onStatus });
+  const vocabularyOf = (name: string): WritableMetadata => draft.metadata(name);
+  return startTrial({ tokenizer, proofTexts, path: pathOf(files), tokens: draft.tokens, vocabularyOf, root, signal, onStatus });
 }
 
-function pathOf({ folder }: TokenizerFiles): string {
+function pathOf({ folder }: TokenizerSummary): string {
   return join(folder, 'tokenizer.json');
 }
 

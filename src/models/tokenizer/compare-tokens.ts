@@ -2,7 +2,7 @@
 import { byteLevelText } from './byte-level.ts';
 import { recordsIn, type JsonRecord } from './json-values.ts';
 import { stressCorpus, type StressText } from './stress-corpus.ts';
-import type { TokenizerJsonFile } from './tokenizer-files.ts';
+import type { TokenizerJsonFile, TokenizerRules } from './tokenizer-files.ts';
 import type { WorkerText } from './run-worker.ts';
 
 /** Enough to see whether added tokens are cut out of the text; a Llama 3 file has 256 alike. */
@@ -34,13 +34,18 @@ export interface Comparison {
   readonly examples: readonly Difference[];
 }
 
+/** Texts of tokens by id. */
+export interface TokenTexts {
+  at(id: number): string | undefined;
+}
+
 /** What Hugging Face's tokenizer makes of the texts. */
 export interface Reference {
-  readonly tokenizer: TokenizerJsonFile;
+  readonly tokenizer: Pick<TokenizerRules, 'normalizer'>;
   readonly texts: readonly StressText[];
   readonly ids: readonly Int32Array[];
   /** By id, as the GGUF holds them: for messages. */
-  readonly tokens: readonly string[];
+  readonly tokens: TokenTexts;
 }
 
 type UnicodeForm = 'NFC' | 'NFD' | 'NFKC' | 'NFKD';
@@ -183,7 +188,7 @@ export function compareTokens(reference: Reference, name: string, answer: readon
   const isExplained = explainer(reference, new Set(unequal));
   const different = unequal.filter((i) => !isTwin(texts[i]?.kind ?? TWIN));
   const open = different.filter((i) => !isExplained(texts[i]?.text ?? ''));
-  const words = (list: Int32Array | undefined): string[] => Array.from(list ?? NONE, (id) => tokens[id] ?? `<${id}>`);
+  const words = (list: Int32Array | undefined): string[] => Array.from(list ?? NONE, (id) => tokens.at(id) ?? `<${id}>`);
   const count = (kinds: (kind: string) => boolean): number =>
     texts.reduce((sum, { kind, entries }) => sum + (kinds(kind) ? (entries?.length ?? 1) : 0), 0);
   const byKind: Record<string, number> = {};

@@ -6,7 +6,7 @@ import {
   type PreTokenizerFamily,
   type PreTokenizerRules,
 } from './llama-cpp-pre-tokenizers.ts';
-import type { TokenizerJsonFile } from './tokenizer-files.ts';
+import type { TokenizerRules } from './tokenizer-files.ts';
 
 export interface PreTokenizerCandidate {
   readonly name: string;
@@ -35,7 +35,7 @@ export function familyOf(name: string): { rules: PreTokenizerRules; family: PreT
 }
 
 /** `default` is llama.cpp's way out for old files; it is never proposed, only proved when asked for. */
-export function allCandidates(tokenizer: TokenizerJsonFile): PreTokenizerCandidate[] {
+export function allCandidates(tokenizer: TokenizerRules): PreTokenizerCandidate[] {
   const { patterns, foreign } = splitRules(tokenizer.preTokenizer);
   const wanted = patterns.map(canonicalPattern).join('\n');
   const candidates = PRE_TOKENIZER_RULES.flatMap((rules) =>
@@ -52,7 +52,7 @@ export function allCandidates(tokenizer: TokenizerJsonFile): PreTokenizerCandida
 }
 
 /** Those with the file's own rules, the best first: at most one with and one without its ignore_merges. */
-export function derivedCandidates(tokenizer: TokenizerJsonFile, knownName: string | null): PreTokenizerCandidate[] {
+export function derivedCandidates(tokenizer: TokenizerRules, knownName: string | null): PreTokenizerCandidate[] {
   const isKnown = ({ names }: PreTokenizerFamily): boolean => knownName !== null && names.includes(knownName);
   const same = allCandidates(tokenizer).filter(({ sameRules }) => sameRules);
   const best = [true, false].flatMap((merging) => {

@@ -1,7 +1,7 @@
 /** llama.cpp's own tokenizer, in a child process: ids of texts. */
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { GgufMetadata } from '../gguf/metadata.ts';
+import type { WritableMetadata } from '../gguf/metadata.ts';
 import { writeGguf } from '../gguf/write.ts';
 import { runWorker, type WorkerText } from './run-worker.ts';
 
@@ -17,7 +17,7 @@ export interface LlamaCppRequest {
   /** Folder of the managed environment that holds node-llama-cpp. */
   readonly root: string;
   /** Key-values to write into a temporary file, or the path of a GGUF. */
-  readonly vocabulary: GgufMetadata | string;
+  readonly vocabulary: WritableMetadata | string;
   readonly texts: readonly WorkerText[];
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,7 +39,7 @@ export async function llamaCppTokens({ root, vocabulary, texts, signal }: LlamaC
   return { ...answer.parse(lines[0]), ids: ids.get(0) ?? null };
 }
 
-async function writeVocabulary(folder: string, metadata: GgufMetadata): Promise<string> {
+async function writeVocabulary(folder: string, metadata: WritableMetadata): Promise<string> {
   const path = join(folder, 'vocabulary.gguf');
   // Any architecture will do: no tensor is looked at.
   const architecture = { type: 'string', value: 'llama' } as const;

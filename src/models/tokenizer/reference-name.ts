@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { booleanIn } from './json-values.ts';
 import { NAME_BY_FINGERPRINT } from './reference-fingerprints.ts';
 import { tokenText } from './special-vocabulary.ts';
-import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
+import type { TokenizerRules, TokenizerSummary } from './tokenizer-files.ts';
 
 /**
  * Null for one that it does not know.
@@ -11,8 +11,8 @@ import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
  * @param complete the same with those that the file's own post-processor adds
  */
 export function referenceName(
-  { tokenizerConfig: config }: TokenizerFiles,
-  { tokenizer, plain, complete }: { tokenizer: TokenizerJsonFile; plain: Int32Array; complete: Int32Array },
+  { tokenizerConfig: config }: TokenizerSummary,
+  { tokenizer, plain, complete }: { tokenizer: TokenizerRules; plain: Int32Array; complete: Int32Array },
 ): string | null {
   let ids = complete;
   // transformers' Llama and Gemma classes put their own template in place of the file's.

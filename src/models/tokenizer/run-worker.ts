@@ -10,6 +10,8 @@ import { unpackIds } from './token-lists.ts';
 
 /** Most vocabularies take under a minute; with gpt-4o's regex llama.cpp needed six on two quiet cores. */
 const TIMEOUT_MS = 30 * 60_000;
+/** V8 lets its young generation grow to three times 16 MB; most of what a tokenizer makes of a text is garbage at once. */
+const SEMI_SPACE_MEGABYTES = 2;
 /** What a worker said before it ended, for the message. */
 const TAIL_CHARACTERS = 600;
 
@@ -19,13 +21,16 @@ export interface WorkerText {
   readonly special: boolean;
 }
 
-export interface WorkerRequest {
-  readonly worker: 'llama-cpp' | 'hugging-face';
+export interface WorkerRequest extends WorkerLimits {
+  readonly worker: 'llama-cpp' | 'hugging-face' | 'draft';
   /** For messages. */
   readonly title: string;
   readonly texts: readonly WorkerText[];
   /** After the folder and the texts; called with a folder for temporary files. */
   readonly args: (folder: string) => Promise<readonly string[]> | readonly string[];
+}
+
+export interface WorkerLimits {
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
 }
@@ -39,19 +44,28 @@ export interface WorkerAnswer {
 
 /** @throws AppError `engine-died` for a worker that fails, `engine-timeout`, `interrupted` */
 export async function runWorker(request: WorkerRequest): Promise<WorkerAnswer> {
-  const folder = await mkdtemp(join(tmpdir(), 'runoff-tokenizer-'));
-  try {
-    const answers = join(folder, 'answers');
-    const textsPath = join(folder, 'texts.json');
-    await mkdir(answers);
-    await writeFile(textsPath, JSON.stringify(request.texts));
-    const lines = await run([answers, textsPath, ...(await request.args(folder))], request);
+  return runWorkerIn(request, async (lines, answers) => {
     const ids = new Map<number, readonly Int32Array[]>();
     for (const { number } of lines) {
       const bytes = await readFile(join(answers, `${number}.bin`)).catch(() => null);
       if (bytes !== null) ids.set(number, unpackIds(bytes));
     }
     return { lines, ids };
+  });
+}
+
+/** Runs it and lets `read` have its lines and the folder with its answers, which is then removed. */
+export async function runWorkerIn<T>(
+  request: WorkerRequest,
+  read: (lines: readonly { readonly number: number }[], answers: string) => Promise<T>,
+): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'runoff-tokenizer-'));
+  try {
+    const answers = join(folder, 'answers');
+    const textsPath = join(folder, 'texts.json');
+    await mkdir(answers);
+    await writeFile(textsPath, JSON.stringify(request.texts));
+    return await read(await run([answers, textsPath, ...(await request.args(folder))], request), answers);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -65,7 +79,7 @@ async function run(
   const path = fileURLToPath(new URL(`./workers/${worker}${extname(import.meta.url)}`, import.meta.url));
   const { code, stdout, stderr, timedOut } = await runCommand(
     process.execPath,
-    ['--disable-warning=ExperimentalWarning', path, ...args],
+    ['--disable-warning=ExperimentalWarning', `--max-semi-space-size=${SEMI_SPACE_MEGABYTES}`, path, ...args],
     {
       timeoutMs,
       env: minimumEnvironment(process.platform, process.env),

@@ -1,8 +1,7 @@
 /** Hugging Face's tokenizer files as the `tokenizer.*` key-values of a GGUF, with a pre-tokenizer that is derived and proved. */
-import type { GgufMetadata } from '../gguf/metadata.ts';
+import type { WritableMetadata } from '../gguf/metadata.ts';
 import { choosePreTokenizer, type Choice } from './choose-pre-tokenizer.ts';
-import { draftTokenizer } from './draft.ts';
-import { readTokenizerFiles } from './tokenizer-files.ts';
+import { prepareDraft } from './prepare-draft.ts';
 import type { LlamaCppPlace } from './trial.ts';
 
 export interface TokenizerOptions {
@@ -20,7 +19,7 @@ export interface TokenizerOptions {
 
 export interface TokenizerMetadata extends Choice {
   /** In the converter's order, to be appended to the model's own keys. */
-  readonly metadata: GgufMetadata;
+  readonly metadata: WritableMetadata;
   /** Rows that the vocabulary fills, [PADn] included. */
   readonly tokenCount: number;
 }
@@ -30,8 +29,8 @@ export interface TokenizerMetadata extends Choice {
  * where no pre-tokenizer does what the file says, or where `strict` is asked for and nothing could be proved
  */
 export async function tokenizerMetadata(folder: string, options: TokenizerOptions): Promise<TokenizerMetadata> {
-  const files = await readTokenizerFiles(folder);
-  const draft = draftTokenizer(files, options.vocabularySize);
-  const choice = await choosePreTokenizer({ files, draft, ...options });
-  return { ...choice, metadata: draft.metadata(choice.preTokenizer), tokenCount: draft.tokens.length };
+  const prepared = await prepareDraft(folder, options);
+  const choice = await choosePreTokenizer({ ...prepared, ...options });
+  const { draft } = prepared;
+  return { ...choice, metadata: draft.metadata(choice.preTokenizer), tokenCount: draft.tokenCount };
 }

@@ -1,7 +1,7 @@
 /** Lists of token ids in one flat array: for every text the number of its ids, then the ids. Workers answer in it. */
 import { assert } from '../../core/assert.ts';
 
-export function packIds(lists: readonly (readonly number[])[]): Uint8Array {
+export function packIds(lists: readonly ArrayLike<number>[]): Uint8Array {
   const all = new Int32Array(lists.reduce((sum, list) => sum + list.length + 1, 0));
   let at = 0;
   for (const list of lists) {

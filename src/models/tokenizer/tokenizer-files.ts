@@ -48,16 +48,24 @@ export interface TokenizerJsonFile {
   readonly preTokenizer: JsonRecord | null;
   readonly postProcessor: JsonRecord | null;
   readonly decoder: JsonRecord | null;
-  /** As parsed, for the library that tokenises with it. */
+  /** added_tokens as parsed, with flags that only the proof looks at. */
   readonly raw: JsonRecord;
 }
 
-export interface TokenizerFiles {
+/** A tokenizer.json without what is large in it. Plain data. */
+export type TokenizerRules = Omit<TokenizerJsonFile, 'vocabulary' | 'scores' | 'merges' | 'raw'>;
+
+/** What is needed to choose a pre-tokenizer. Plain data. */
+export interface TokenizerSummary {
   readonly folder: string;
+  readonly tokenizerJson: TokenizerRules | null;
+  readonly tokenizerConfig: JsonRecord | null;
+}
+
+export interface TokenizerFiles extends TokenizerSummary {
   readonly tokenizerJson: TokenizerJsonFile | null;
   /** Bytes of tokenizer.model. */
   readonly sentencePiece: Uint8Array | null;
-  readonly tokenizerConfig: JsonRecord | null;
   readonly config: JsonRecord | null;
   /** added_tokens.json: text to id. */
   readonly addedTokensJson: ReadonlyMap<string, number> | null;
@@ -127,7 +135,7 @@ export function parseTokenizerJson(raw: JsonRecord, path: string): TokenizerJson
     preTokenizer: part('pre_tokenizer'),
     postProcessor: part('post_processor'),
     decoder: part('decoder'),
-    raw,
+    raw: { added_tokens: raw['added_tokens'] },
   };
 }
 

@@ -1,20 +1,20 @@
 /** One tokenizer.json against llama.cpp: its ids are made once, then compared under one name after the other. */
-import type { GgufMetadata } from '../gguf/metadata.ts';
+import type { WritableMetadata } from '../gguf/metadata.ts';
 import {
   compareTokens,
-  proofTexts,
   suspectEntries,
   withoutEntries,
   withSingleEntries,
   workerText,
   type Comparison,
   type Reference,
+  type TokenTexts,
 } from './compare-tokens.ts';
 import { huggingFaceTokens } from './hugging-face-tokenizer.ts';
 import { llamaCppTokens } from './llama-cpp-tokenizer.ts';
 import { FINGERPRINT_TEXT } from './reference-fingerprints.ts';
 import type { StressText } from './stress-corpus.ts';
-import type { TokenizerJsonFile } from './tokenizer-files.ts';
+import type { TokenizerRules } from './tokenizer-files.ts';
 
 export interface Proof {
   /** `differs`: only for a name that the user gave, or for pieces. */
@@ -34,13 +34,15 @@ export interface Proof {
 export type LlamaCppPlace = { readonly root: string } | { readonly root: null; readonly reason: string };
 
 export interface TrialRequest {
-  readonly tokenizer: TokenizerJsonFile;
+  readonly tokenizer: TokenizerRules;
+  /** What is compared: see `proofTexts`. */
+  readonly proofTexts: readonly StressText[];
   /** Of that tokenizer.json. */
   readonly path: string;
   /** Texts by id, as the GGUF holds them: for messages. */
-  readonly tokens: readonly string[];
+  readonly tokens: TokenTexts;
   /** What llama.cpp loads under a name: key-values, or the path of a GGUF. */
-  readonly vocabularyOf: (name: string) => GgufMetadata | string;
+  readonly vocabularyOf: (name: string) => WritableMetadata | string;
   /** Of node-llama-cpp. */
   readonly root: string;
   readonly signal?: AbortSignal | undefined;
@@ -64,8 +66,7 @@ const NONE = new Int32Array(0);
 /** @throws AppError those of the worker: `engine-died`, `engine-timeout`, `interrupted` */
 export async function startTrial(request: TrialRequest): Promise<Trial> {
   const startedMs = performance.now();
-  const { tokenizer, path, tokens, signal, onStatus } = request;
-  const texts = proofTexts(tokenizer);
+  const { tokenizer, proofTexts: texts, path, tokens, signal, onStatus } = request;
   onStatus?.(`Tokenising ${texts.length} texts with Hugging Face's tokenizer`);
   const { ids, complete } = await huggingFaceTokens([FINGERPRINT, ...texts.map(workerText)], { path, signal });
   const fingerprint = { plain: ids[0] ?? NONE, complete };

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { GgufMetadata, GgufValue } from '../../../src/models/gguf/metadata.ts';
 import { readGgufHeader } from '../../../src/models/gguf/read-header.ts';
 import { readVocabulary, type Vocabulary } from '../../../src/models/gguf/vocabulary.ts';
+import { writeGguf } from '../../../src/models/gguf/write.ts';
 import { tokenizerMetadata } from '../../../src/models/tokenizer/to-gguf.ts';
 import { rebuildTokenizer, tokenizerConfig, type TokenizerJson } from '../../../src/models/tokenizer/tokenizer-json.ts';
 import { fixturePath, temporaryFolder } from '../fixture.ts';
@@ -29,7 +30,9 @@ async function again(vocabulary: Vocabulary, modelType: string): Promise<GgufMet
   await writeFile(join(folder, 'config.json'), JSON.stringify(config));
   await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(rebuildTokenizer(vocabulary).tokenizerJson));
   await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(tokenizerConfig(vocabulary, null)));
-  return (await tokenizerMetadata(folder, OPTIONS)).metadata;
+  const path = join(folder, 'again.gguf');
+  await writeGguf(path, { metadata: (await tokenizerMetadata(folder, OPTIONS)).metadata, tensors: [] });
+  return (await readGgufHeader(path)).metadata;
 }
 
 function items(value: GgufValue | undefined): unknown[] {

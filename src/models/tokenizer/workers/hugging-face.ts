@@ -19,11 +19,12 @@ assert(
   'a folder, texts and a tokenizer are given',
 );
 
-const tokenizerJson = JSON.parse(readFileSync(tokenizerPath, 'utf8')) as { pre_tokenizer?: unknown };
+const read = (): { pre_tokenizer?: unknown } =>
+  JSON.parse(readFileSync(tokenizerPath, 'utf8')) as { pre_tokenizer?: unknown };
 if (mode === 'rank') {
-  process.stdout.write(`\n${JSON.stringify({ number: 0, order: rankRules(tokenizerJson.pre_tokenizer) })}\n`);
+  process.stdout.write(`\n${JSON.stringify({ number: 0, order: rankRules(read().pre_tokenizer) })}\n`);
 } else {
   const texts = JSON.parse(readFileSync(textsPath, 'utf8')) as { text: string }[];
-  writeFileSync(join(folder, '0.bin'), packIds(encodeAll(tokenizerJson, texts)));
+  writeFileSync(join(folder, '0.bin'), packIds(encodeAll(read(), texts)));
   process.stdout.write(`\n${JSON.stringify({ number: 0 })}\n`);
 }
