@@ -19,12 +19,32 @@ export interface FilePart {
   readonly name: string;
 }
 
+/** The first bytes of a file whose rest is elsewhere: what a range request brought. */
+export interface FileHead {
+  /** For messages. */
+  readonly path: string;
+  readonly bytes: Buffer;
+  /** Of the whole file, as it was announced. */
+  readonly fileBytes: number;
+}
+
+/** The header goes on behind the bytes that are there. Caught where heads are read; nobody else sees it. */
+export class HeadTooShort extends Error {
+  readonly neededBytes: number;
+
+  constructor(path: string, neededBytes: number) {
+    super(`${path}: ${neededBytes} bytes of its head are needed`);
+    this.neededBytes = neededBytes;
+  }
+}
+
 export class ByteCursor {
   /** For messages: of a part also its name. */
   readonly path: string;
   /** Of a part: its length. */
   readonly fileBytes: number;
-  readonly #descriptor: number;
+  /** Null: the window is all that is there. */
+  readonly #descriptor: number | null;
   readonly #base: number;
   #memory: Buffer = Buffer.alloc(0);
   #window: Buffer = Buffer.alloc(0);
@@ -32,7 +52,16 @@ export class ByteCursor {
   #position = 0;
 
   /** Offsets are counted from the start of the part where one is given. */
-  constructor(path: string, part?: FilePart) {
+  constructor(source: string | FileHead, part?: FilePart) {
+    if (typeof source !== 'string') {
+      this.path = source.path;
+      this.fileBytes = source.fileBytes;
+      this.#base = 0;
+      this.#descriptor = null;
+      this.#window = source.bytes;
+      return;
+    }
+    const path = source;
     this.path = part === undefined ? path : `${path}:${part.name}`;
     this.#base = part?.start ?? 0;
     this.#descriptor = openSync(path, 'r');
@@ -41,7 +70,7 @@ export class ByteCursor {
   }
 
   close(): void {
-    closeSync(this.#descriptor);
+    if (this.#descriptor !== null) closeSync(this.#descriptor);
   }
 
   /** Offset in the file of the next byte. */
@@ -126,6 +155,7 @@ export class ByteCursor {
   #refill(length: number): void {
     this.expect(length, 'a value');
     const start = this.offset;
+    if (this.#descriptor === null) throw new HeadTooShort(this.path, start + length);
     const wanted = Math.min(Math.max(length, WINDOW_BYTES), this.fileBytes - start);
     // Used again: garbage of a megabyte each would pile up before it is collected.
     const window = wanted <= this.#memory.length ? this.#memory.subarray(0, wanted) : Buffer.allocUnsafeSlow(wanted);

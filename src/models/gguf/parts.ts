@@ -66,7 +66,15 @@ export async function readGgufModel(path: string, arrayItemsMax?: number): Promi
   }
   const headers = [first];
   for (const name of names.slice(1)) headers.push(await readPart(join(dirname(path), name), count));
-  for (const [index, header] of headers.entries()) checkPart(header, index, count);
+  return joinParts(headers as [GgufHeader, ...GgufHeader[]]);
+}
+
+/** Pure: the headers of all parts, in order, as that of one model. @throws AppError `model-invalid` */
+export function joinParts(headers: readonly [GgufHeader, ...GgufHeader[]]): GgufHeader {
+  const [first] = headers;
+  const count = numberOf(first.metadata, 'split.count') ?? 1;
+  if (count <= 1 && headers.length === 1) return first;
+  for (const [index, header] of headers.entries()) checkPart(header, index, headers.length);
   const tensors = headers.flatMap((header) => header.tensors);
   checkTensors(first, tensors);
   return { ...first, tensors, fileBytes: headers.reduce((sum, { fileBytes }) => sum + fileBytes, 0) };

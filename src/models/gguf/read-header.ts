@@ -1,6 +1,6 @@
 /** Reader of GGUF version 2 and 3 headers. The file is untrusted: every count, length and offset is checked. */
 import { AppError } from '../../core/errors.ts';
-import { ByteCursor, type FilePart } from './byte-cursor.ts';
+import { ByteCursor, HeadTooShort, type FileHead, type FilePart } from './byte-cursor.ts';
 import {
   numberOf,
   VALUE_BYTES,
@@ -80,6 +80,21 @@ export async function readGgufHeader(
     return parse(cursor, arrayItemsMax);
   } finally {
     cursor.close();
+  }
+}
+
+export type HeadReading =
+  | { readonly state: 'complete'; readonly header: GgufHeader }
+  /** At least so many bytes are needed. */
+  | { readonly state: 'short'; readonly neededBytes: number };
+
+/** The header from the first bytes of a file; its tensors are checked against the announced size. Throws as `readGgufHeader` rejects. */
+export function readGgufHead(head: FileHead): HeadReading {
+  try {
+    return { state: 'complete', header: parse(new ByteCursor(head), ARRAY_COUNT_MAX) };
+  } catch (error) {
+    if (error instanceof HeadTooShort) return { state: 'short', neededBytes: error.neededBytes };
+    throw error;
   }
 }
 

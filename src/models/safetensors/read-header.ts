@@ -19,7 +19,28 @@ export interface SafetensorsTensor {
 }
 
 export async function readSafetensorsHeader(path: string): Promise<readonly SafetensorsTensor[]> {
-  const { json, dataOffset, fileBytes } = await readJson(path);
+  return parseSafetensorsHeader(path, await readJson(path));
+}
+
+/** Bytes before the header: its length. */
+export const LENGTH_BYTES = 8;
+
+/** Pure: how long the header is. @throws AppError `model-invalid` for what no header can be */
+export function safetensorsHeaderBytes(path: string, bytes: Buffer, fileBytes: number): number {
+  const length = bytes.readBigUInt64LE();
+  if (length > BigInt(HEADER_BYTES_MAX))
+    throw invalid(path, `its header claims ${length} bytes, ${HEADER_BYTES_MAX} are allowed`);
+  const headerBytes = Number(length);
+  if (LENGTH_BYTES + headerBytes > fileBytes)
+    throw invalid(path, `its header needs ${headerBytes} bytes, ${LENGTH_BYTES + headerBytes - fileBytes} are missing`);
+  return headerBytes;
+}
+
+/** Pure: the tensors of a header. @param path for messages. @throws AppError `model-invalid` */
+export function parseSafetensorsHeader(
+  path: string,
+  { json, dataOffset, fileBytes }: { readonly json: string; readonly dataOffset: number; readonly fileBytes: number },
+): readonly SafetensorsTensor[] {
   const entries = parseEntries(path, json);
   const tensors = entries.map(([name, entry]) => readEntry(name, entry, { path, dataOffset, fileBytes }));
   checkCoverage(path, tensors, { dataOffset, fileBytes });
@@ -57,18 +78,13 @@ async function readJson(path: string): Promise<{ json: string; dataOffset: numbe
   });
   try {
     const fileBytes = (await handle.stat()).size;
-    if (fileBytes < 8) throw invalid(path, `it has ${fileBytes} bytes`);
-    const lengthBytes = Buffer.alloc(8);
-    readFully(handle, lengthBytes, { position: 0, length: 8 });
-    const length = lengthBytes.readBigUInt64LE();
-    if (length > BigInt(HEADER_BYTES_MAX))
-      throw invalid(path, `its header claims ${length} bytes, ${HEADER_BYTES_MAX} are allowed`);
-    const headerBytes = Number(length);
-    if (8 + headerBytes > fileBytes)
-      throw invalid(path, `its header needs ${headerBytes} bytes, ${8 + headerBytes - fileBytes} are missing`);
+    if (fileBytes < LENGTH_BYTES) throw invalid(path, `it has ${fileBytes} bytes`);
+    const lengthBytes = Buffer.alloc(LENGTH_BYTES);
+    readFully(handle, lengthBytes, { position: 0, length: LENGTH_BYTES });
+    const headerBytes = safetensorsHeaderBytes(path, lengthBytes, fileBytes);
     const bytes = Buffer.alloc(headerBytes);
-    readFully(handle, bytes, { position: 8, length: headerBytes });
-    return { json: bytes.toString('utf8'), dataOffset: 8 + headerBytes, fileBytes };
+    readFully(handle, bytes, { position: LENGTH_BYTES, length: headerBytes });
+    return { json: bytes.toString('utf8'), dataOffset: LENGTH_BYTES + headerBytes, fileBytes };
   } finally {
     await handle.close();
   }
