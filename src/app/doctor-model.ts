@@ -35,11 +35,13 @@ export function modelPath(spec: string | null): string | null {
   }
   if (isRemoteSpec(spec)) {
     throw new AppError('usage', `${spec} is not a file yet`, {
-      hint: `runoff models pull ${spec} fetches it and prints its path; the doctor looks at a .gguf or .llamafile.`,
+      hint: `runoff models pull ${spec} fetches it and prints its path; the doctor looks at a .gguf or .llamafile, and at hf:OWNER/NAME:FILE.`,
     });
   }
   if (statSync(spec, { throwIfNoEntry: false })?.isFile() === true) return resolve(spec);
-  throw new AppError('model-not-found', `There is no model at ${spec}.`, { hint: 'Name a .gguf or .llamafile file.' });
+  throw new AppError('model-not-found', `There is no model at ${spec}.`, {
+    hint: 'Name a .gguf or .llamafile file, or hf:OWNER/NAME:FILE.',
+  });
 }
 
 export function isLlamafilePath(path: string): boolean {
@@ -50,7 +52,8 @@ export function isLlamafilePath(path: string): boolean {
 export async function lookAtModel(path: string, mounts: Parameters<typeof fileSystemOf>[1]): Promise<ModelLook> {
   try {
     const { header, fileBytes, hazards } = await readHeader(path);
-    return toLook(header, { path, fileBytes, hazards, fileSystem: await fileSystemOf(path, mounts) });
+    const fileSystem = await fileSystemOf(path, mounts);
+    return lookOfHeader(header, { path, fileBytes, hazards, fileSystem, isOnHub: false });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return unreadable(path, error);
@@ -92,7 +95,7 @@ export function ownHazards(hazards: readonly Hazard[], platform: string): FileHa
     .map(({ id, what, remedy }) => ({ what, remedy, fatal: FATAL.includes(id) }));
 }
 
-function unreadable(path: string, error: AppError): ModelLook {
+export function unreadable(path: string, error: AppError): Extract<ModelLook, { state: 'unreadable' }> {
   const { fileBytes, neededBytes } = error.context;
   const cut = typeof fileBytes === 'number' && typeof neededBytes === 'number';
   return {
@@ -105,9 +108,10 @@ function unreadable(path: string, error: AppError): ModelLook {
   };
 }
 
-function toLook(
+/** Pure, but for the sizes of a model's other parts. @throws AppError `model-invalid` for parts that are missing */
+export function lookOfHeader(
   header: GgufHeader,
-  file: Pick<ReadableModel, 'path' | 'fileBytes' | 'hazards' | 'fileSystem'>,
+  file: Pick<ReadableModel, 'path' | 'fileBytes' | 'hazards' | 'fileSystem' | 'isOnHub'>,
 ): ReadableModel {
   const { quantisation, contextTokens } = factsOf(header);
   const parts = numberOf(header.metadata, 'split.count') ?? 1;

@@ -1,5 +1,5 @@
 /** `runoff doctor`: collects facts of this machine, the engines and a model, and says what will go wrong. Measures nothing. */
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { diagnose } from '../core/doctor/diagnose.ts';
 import type { DoctorFacts, EngineLook, ModelLook, PlanNeeds } from '../core/doctor/facts.ts';
 import { diagnosisSchema } from '../core/doctor/finding.ts';
@@ -7,6 +7,7 @@ import type { Diagnosis } from '../core/doctor/finding.ts';
 import { bytesText } from '../core/doctor/quantity.ts';
 import type { Plan } from '../core/record.ts';
 import { engineIds, loadEngine } from '../engines/registry.ts';
+import { headersFolder } from '../models/sources/resolve-model.ts';
 import { lookAtActivity } from '../platform/doctor/activity.ts';
 import { readHost } from '../platform/doctor/host.ts';
 import { readLlamafileHost, readQuarantine } from '../platform/doctor/llamafile-host.ts';
@@ -14,7 +15,9 @@ import { loaderFolder, readMounts, readPlace } from '../platform/doctor/places.t
 import { cacheFolder } from '../platform/folders.ts';
 import { GATE_CONTEXT_TOKENS } from './check-engine.ts';
 import { lookAtEngineForDoctor } from './doctor-engines.ts';
-import { isLlamafilePath, lookAtModel, modelPath } from './doctor-model.ts';
+import { isLlamafilePath } from './doctor-model.ts';
+import { findModel } from './doctor-target.ts';
+import type { ModelTarget } from './doctor-target.ts';
 import { DEFAULT_ENGINES, makePlan } from './plan.ts';
 import { parseEngineSpec } from './prepare-engines.ts';
 import type { EnginePlaces } from './prepare-engines.ts';
@@ -25,7 +28,7 @@ const LLAMAFILE_ENGINE = 'llamafile';
 const CONTEXT_STEP_TOKENS = 256;
 
 export interface DoctorAsk extends EnginePlaces {
-  /** Path of a .gguf or .llamafile; null: the demonstration model, where it is in the cache. */
+  /** Path of a .gguf or .llamafile, or `hf:OWNER/NAME[:FILE]`; null: the demonstration model, where it is in the cache. */
   readonly model: string | null;
   /** None: those of the default run. */
   readonly engines: readonly string[];
@@ -34,21 +37,25 @@ export interface DoctorAsk extends EnginePlaces {
 
 /** @throws AppError `model-not-found` and `usage` for what was named wrongly; a damaged model is a finding. */
 export async function examine(ask: DoctorAsk): Promise<Diagnosis> {
-  const path = modelPath(ask.model);
+  const target = await findModel(ask.model, {
+    headersFolder: headersFolder(join(cacheFolder(), 'models')),
+    onProgress: (text) => ask.ui.status(text),
+  });
   // A mistyped id is told at once, not after a second of looking.
   for (const spec of ask.engines) await loadEngine(parseEngineSpec(spec).name);
-  const facts = await collect(path, ask);
+  const facts = await collect(target, ask);
   const { host, engines } = facts;
   return diagnosisSchema.parse({
     schemaVersion: 1,
     machine: `${host.platform} ${host.arch}, ${host.cores} cores, ${bytesText(host.memory.totalBytes)} of memory`,
-    model: path,
+    model: target?.name ?? null,
     engines: engines.map(({ id }) => id),
     findings: diagnose(facts),
   });
 }
 
-async function collect(path: string | null, ask: DoctorAsk): Promise<DoctorFacts> {
+async function collect(target: ModelTarget | null, ask: DoctorAsk): Promise<DoctorFacts> {
+  const path = target?.name ?? null;
   ask.ui.status('Looking at the machine for a second');
   // First and alone: what is started below would count as other programs.
   const { thermal, ...activity } = await lookAtActivity();
@@ -57,7 +64,7 @@ async function collect(path: string | null, ask: DoctorAsk): Promise<DoctorFacts
   const [{ host, gpus }, engines, model, plan, ...places] = await Promise.all([
     readHost(thermal),
     lookAtAll(path, ask),
-    path === null ? null : lookAtModel(path, mounts),
+    target === null ? null : target.look(mounts),
     planNeeds(),
     readPlace('cache', cacheFolder(), mounts),
     readPlace('runs', resolve('runs'), mounts),

@@ -2,6 +2,8 @@
 import { AppError } from '../core/errors.ts';
 import type { RunRecord } from '../core/record.ts';
 import { twinSentence } from '../core/verdict/wording.ts';
+import { parseHubSpec } from '../models/hub/spec.ts';
+import { isHubSpec } from '../models/synthesize/find-shape.ts';
 import { presetNamed } from '../models/synthesize/presets.ts';
 import { twinSpec } from '../models/synthesize/spec.ts';
 import { duration } from '../report/numbers.ts';
@@ -15,13 +17,20 @@ const QUANTS_MAX = 12;
 export function twinModels(id: string, quants: readonly string[]): { quant: string | null; model: string }[] {
   const names = quants.flatMap((text) => text.split(',')).filter((text) => text.trim() !== '');
   if (names.length === 0) {
-    const quant = id.toLowerCase().endsWith('.gguf') ? null : DEFAULT_QUANT;
+    const quant = namesTypes(id) ? null : DEFAULT_QUANT;
     return [{ quant, model: twinSpec(quant, id) }];
   }
   if (names.length > QUANTS_MAX)
     throw new AppError('usage', `${names.length} quantisations are too many for one command`);
   const unique = [...new Set(names.map((text) => presetNamed(text).name))];
   return unique.map((quant) => ({ quant, model: twinSpec(quant, id) }));
+}
+
+/** Pure: a .gguf file, here or on the hub, has types of its own. */
+function namesTypes(id: string): boolean {
+  if (!isHubSpec(id)) return id.toLowerCase().endsWith('.gguf');
+  const { wanted } = parseHubSpec(id);
+  return wanted !== null && wanted !== 'safetensors';
 }
 
 export interface TwinRun {

@@ -1,13 +1,16 @@
 /** What `runoff models twin` does: a file in the exact shape of a model, with random weights. */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { AppError } from '../core/errors.ts';
 import { CATALOGUE } from '../models/synthesize/catalogue.ts';
 import { DEFAULT_TWIN_SEED, makeTwin, twinFileName } from '../models/synthesize/make-twin.ts';
 import { isFixed } from '../models/synthesize/gguf-shape.ts';
 import { mlxFormat, mlxFormatName } from '../models/synthesize/mlx-config.ts';
 import { makeMlxTwin } from '../models/synthesize/mlx-twin.ts';
-import { findShape, planTwin } from '../models/synthesize/plan-twin.ts';
+import type { HubOptions } from '../models/sources/hub.ts';
+import { headersFolder } from '../models/sources/resolve-model.ts';
+import { findShape } from '../models/synthesize/find-shape.ts';
+import { planTwin } from '../models/synthesize/plan-twin.ts';
 import { presetNamed } from '../models/synthesize/presets.ts';
 import type { WriteOptions } from '../models/synthesize/write-twin.ts';
 import { cacheFolder } from '../platform/folders.ts';
@@ -41,12 +44,19 @@ export interface MadeTwin {
   readonly quantisation: string;
   readonly parameterCount: number;
   readonly tokenizer: string;
+  /** Why the vocabulary is a stand-in; null where it is a model's own. */
+  readonly standInBecause: string | null;
   readonly seed: number;
 }
 
 /** @throws AppError as `planTwin`, `makeTwin` and `makeMlxTwin` do */
 export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
-  const { header } = await findShape(ask.id);
+  const hub: HubOptions = {
+    headersFolder: headersFolder(join(cacheFolder(), 'models')),
+    signal: ask.signal,
+    onProgress: (text) => ask.ui.status(text),
+  };
+  const { header } = await findShape(ask.id, hub);
   const isMlx = ask.to === 'mlx';
   const format = isMlx ? mlxFormat(ask.quant ?? DEFAULT_MLX) : null;
   if (isMlx && header?.tensors.some(({ name }) => isFixed(name)) === true) {
@@ -62,6 +72,7 @@ export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
     seed: ask.seed ?? DEFAULT_TWIN_SEED,
     tokenizer: ask.tokenizer,
     demonstrationModel: existsSync(known) ? known : null,
+    hub,
   });
   const startedMs = performance.now();
   const options: WriteOptions = {
@@ -72,7 +83,7 @@ export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
       ask.ui.status(`Writing the twin (${done} of ${total} MB, ${rate.toFixed(0)} MB/s)`);
     },
   };
-  const { source, parameterCount, tokenizer, file } = plan;
+  const { source, parameterCount, tokenizer, standInBecause, file } = plan;
   const quantisation = format === null ? plan.quantisation : mlxFormatName(format);
   const out = resolve(
     ask.out ??
@@ -82,17 +93,26 @@ export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
   );
   const made =
     format === null ? await makeTwin(plan, out, options) : await makeMlxTwin(plan, { folder: out, format }, options);
-  return { ...made, of: source.of, source: source.source, quantisation, parameterCount, tokenizer, seed: file.seed };
+  return {
+    ...made,
+    of: source.of,
+    source: source.source,
+    quantisation,
+    parameterCount,
+    tokenizer,
+    standInBecause,
+    seed: file.seed,
+  };
 }
 
 /** What `runoff models twin` prints when it is done. */
 export function describeMadeTwin(made: MadeTwin): string {
-  const { path, fileBytes, of, source, quantisation, parameterCount, tokenizer, seed } = made;
+  const { path, fileBytes, of, source, quantisation, parameterCount, tokenizer, standInBecause, seed } = made;
   return [
     `${path}: ${bytes(fileBytes)}`,
     `  shape       ${of}, ${digits(parameterCount / 1e9)} billion parameters, ${quantisation}`,
     `  source      ${source}`,
-    `  vocabulary  ${tokenizer}`,
+    `  vocabulary  ${tokenizer}${standInBecause === null ? '' : ` (${standInBecause})`}`,
     `  weights     random, seed ${seed}: its speed is meant, its output means nothing`,
   ].join('\n');
 }

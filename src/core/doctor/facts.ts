@@ -158,6 +158,8 @@ export interface ReadableModel {
   readonly tokenizer: TokenizerLook;
   /** Type of the file system; null: not told. */
   readonly fileSystem: string | null;
+  /** Its header was read there; `path` is what names it, and nothing of it is on this disk. */
+  readonly isOnHub: boolean;
 }
 
 export interface FileHazard {
@@ -174,6 +176,8 @@ export interface TokenizerLook {
   readonly preTokenizer: string | null;
   /** runoff cuts text as this pre-tokenizer does. */
   readonly isKnownHere: boolean;
+  /** Why nothing can be told of it before a conversion; left out where it can. */
+  readonly untoldBecause?: string;
 }
 
 export interface LlamafileHost {

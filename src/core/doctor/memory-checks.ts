@@ -4,7 +4,8 @@ import { ok, problem, unknown, warning } from './finding.ts';
 import type { Finding, Trouble } from './finding.ts';
 import { largestContext, memoryNeed } from './memory-need.ts';
 import type { MemoryNeed } from './memory-need.ts';
-import { bytesText, count, quoted } from './quantity.ts';
+import { fileOf } from './model-checks.ts';
+import { bytesText, count } from './quantity.ts';
 
 /** What a run asks of every engine. */
 const SETTINGS = { microBatchTokens: 512, kvType: 'f16' } as const;
@@ -80,7 +81,7 @@ export function checkFullContext({ model, host, plan }: DoctorFacts): Finding[] 
     warning('full-context', {
       what: `The model's whole context of ${count(model.contextTokens)} tokens does not fit: it needs ${bytesText(need.total)} (${parts(need, model.contextTokens)}), ${bytesText(availableBytes)} are available. The largest that fits is about ${count(fitting)} tokens.`,
       why: 'Engines that are not told a context take the whole one, and fail or swap while they load. A run of runoff names a small one and is not concerned.',
-      remedy: `Name it in your application: llama-server --model ${quoted(model.path)} --ctx-size ${fitting}${withSmallerCache(model, availableBytes, fitting)}`,
+      remedy: `Name it in your application: llama-server --model ${fileOf(model)} --ctx-size ${fitting}${withSmallerCache(model, availableBytes, fitting)}`,
     }),
   ];
 }

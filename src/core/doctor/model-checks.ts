@@ -8,6 +8,8 @@ import { bytesText, count, exactBytes, quoted } from './quantity.ts';
 
 export function checkModelFile({ model }: DoctorFacts): Finding[] {
   if (model === null) return [];
+  if (model.state === 'readable' && model.isOnHub)
+    return [ok('model-file', `the model's header is whole (${bytesText(model.fileBytes)} on the hub, not fetched)`)];
   if (model.state === 'readable')
     return [ok('model-file', `the model's file is whole (${bytesText(model.fileBytes)})`)];
   const { path, fileBytes, missingBytes, message, hint } = model;
@@ -51,7 +53,8 @@ export function checkContextLength({ model, plan }: DoctorFacts): Finding[] {
 /** The name of a rule for cutting text: a GGUF names it, the engine must have it built in. */
 export function checkPreTokenizer({ model }: DoctorFacts): Finding[] {
   if (model?.state !== 'readable') return [];
-  const { kind, preTokenizer, isKnownHere } = model.tokenizer;
+  const { kind, preTokenizer, isKnownHere, untoldBecause } = model.tokenizer;
+  if (untoldBecause !== undefined) return [unknown('pre-tokenizer', `the model's pre-tokenizer: ${untoldBecause}`)];
   if (kind === null) {
     return [
       problem('pre-tokenizer', {
@@ -68,11 +71,11 @@ export function checkPreTokenizer({ model }: DoctorFacts): Finding[] {
   return [ok('pre-tokenizer', `pre-tokenizer ${preTokenizer}`)];
 }
 
-function unnamed({ path }: ReadableModel): { what: string; why: string; remedy: string } {
+function unnamed(model: ReadableModel): { what: string; why: string; remedy: string } {
   return {
     what: 'The file does not say how its tokenizer cuts text.',
     why: 'llama.cpp falls back to a general rule and warns of degraded quality; numbers and code are cut in other places than in training.',
-    remedy: `Convert the model again with a current llama.cpp, or name the rule: gguf_new_metadata.py --pre-tokenizer NAME ${quoted(path)} fixed.gguf`,
+    remedy: `Convert the model again with a current llama.cpp, or name the rule: gguf_new_metadata.py --pre-tokenizer NAME ${fileOf(model)} fixed.gguf`,
   };
 }
 
@@ -135,17 +138,22 @@ export function checkArchitecture({ model, engines }: DoctorFacts): Finding[] {
   ];
 }
 
+/** Pure: its file for a command line; of one on the hub, its name once it is fetched. */
+export function fileOf({ path, isOnHub }: ReadableModel): string {
+  return quoted(isOnHub ? (path.split(/[:/]/).at(-1) ?? path) : path);
+}
+
 /** llama.cpp rearranges Q4_0 for the vector units of x86 while it loads; for Q4_1 it has no such kernels. */
 export function checkSlowKernels({ model, host }: DoctorFacts): Finding[] {
   if (model?.state !== 'readable') return [];
-  const { quantisation, path } = model;
+  const { quantisation } = model;
   if (quantisation !== 'Q4_1' || (host.nativeArch ?? host.arch) !== 'x64')
     return [ok('kernels', `${quantisation} on ${host.arch}`)];
   return [
     warning('kernels', {
       what: 'The weights are Q4_1, this processor is x86.',
       why: 'llama.cpp repacks Q4_0 but not Q4_1 for x86: the same model as Q4_0 was 2.75 times faster at prefill and 1.6 times at decode when we measured it.',
-      remedy: `llama-quantize --allow-requantize ${quoted(path)} model-Q4_0.gguf Q4_0 (better: from the F16 original)`,
+      remedy: `llama-quantize --allow-requantize ${fileOf(model)} model-Q4_0.gguf Q4_0 (better: from the F16 original)`,
     }),
   ];
 }

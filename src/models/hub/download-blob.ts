@@ -79,7 +79,13 @@ async function fetchAndCheck(ask: BlobAsk): Promise<Fault | null> {
 }
 
 /** Where the bytes lie, asked once: a content network's address is signed for the file. */
-async function locate({ hub, address, file, what, signal }: BlobAsk): Promise<Source> {
+export async function locate({
+  hub,
+  address,
+  file,
+  what,
+  signal,
+}: Pick<BlobAsk, 'hub' | 'address' | 'file' | 'what' | 'signal'>): Promise<Source> {
   const { url, etag, sizeBytes } = await withRetries(hub, { signal }, () => rangeUrl(hub, { address, what, signal }));
   if (sizeBytes !== null && sizeBytes !== file.sizeBytes) {
     throw new AppError('model-invalid', `${what}: the hub lists ${file.sizeBytes} bytes and announces ${sizeBytes}`, {

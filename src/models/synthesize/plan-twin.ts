@@ -1,25 +1,19 @@
 /** From what the user names to a twin's header and tensors, before a byte is written. */
-import { open, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
-import { alignedBuffer, readFully } from '../file-io.ts';
 import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
-import { textOf } from '../gguf/metadata.ts';
-import { readGgufModel } from '../gguf/parts.ts';
-import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
+import type { GgufTensor } from '../gguf/read-header.ts';
 import { GGUF_ALIGNMENT } from '../gguf/write.ts';
-import { CATALOGUE, type CatalogueEntry } from './catalogue.ts';
-import { shapeOfConfigFile } from './config-json.ts';
-import { isFixed, shapeOfGguf } from './gguf-shape.ts';
+import type { HubOptions } from '../sources/hub.ts';
+import { findShape, type TwinSource } from './find-shape.ts';
+import { isFixed } from './gguf-shape.ts';
 import { labelEntries, twinMetadata, u32, type TwinLabel } from './metadata.ts';
 import { typeInPreset, type Preset } from './presets.ts';
-import type { ModelShape } from './shape.ts';
 import { parameterCountOf, tensorsOf, type ShapeTensor } from './tensors.ts';
-import { standInVocabulary, vocabularyOfGguf, type TwinVocabulary } from './vocabulary.ts';
+import { standInVocabulary, vocabularyOfFolder, vocabularyOfGguf, type TwinVocabulary } from './vocabulary.ts';
 import type { TwinFile, TypedTensor } from './write-twin.ts';
 
 export interface TwinAsk {
-  /** An id of the catalogue, a config.json (or its folder), or a .gguf file. */
+  /** An id of the catalogue, a config.json (or its folder), a .gguf file, or `hf:OWNER/NAME[@REVISION][:FILE]`. */
   readonly id: string;
   /** Null: the types of a .gguf file. */
   readonly preset: Preset | null;
@@ -28,19 +22,8 @@ export interface TwinAsk {
   readonly tokenizer: string | null;
   /** The demonstration model, whose vocabulary SmolLM2's twins get where it is in the cache. */
   readonly demonstrationModel: string | null;
-}
-
-export interface TwinSource {
-  /** For file names. */
-  readonly slug: string;
-  /** Whose shape it is, in words. */
-  readonly of: string;
-  /** Where the numbers come from, in words. */
-  readonly source: string;
-  readonly shape: ModelShape;
-  /** Set where the shape comes from a .gguf file. */
-  readonly header: GgufHeader | null;
-  readonly entry: CatalogueEntry | null;
+  /** How the hub may be asked, for `hf:`. */
+  readonly hub?: HubOptions;
 }
 
 export interface TwinPlan {
@@ -49,51 +32,13 @@ export interface TwinPlan {
   readonly parameterCount: number;
   /** Where the vocabulary comes from, in words. */
   readonly tokenizer: string;
+  /** Why the vocabulary is a stand-in; null where it is a model's own. */
+  readonly standInBecause: string | null;
   readonly file: TwinFile;
 }
 
-/** Rejects with `model-not-found` (with the ids there are), `model-invalid` or `model-unsupported`. */
-export async function findShape(id: string): Promise<TwinSource> {
-  const entry = CATALOGUE.find((candidate) => candidate.id === id.toLowerCase());
-  if (entry !== undefined) {
-    const { model, source, shape } = entry;
-    return { slug: entry.id, of: model, source, shape, header: null, entry };
-  }
-  const path = resolve(id);
-  const info = await stat(path).catch(() => null);
-  if (info === null) {
-    throw new AppError('model-not-found', `there is no model "${id}" to make a twin of`, {
-      hint: `Known: ${CATALOGUE.map((known) => known.id).join(', ')}; or the path of a config.json or a .gguf file.`,
-    });
-  }
-  if (info.isDirectory() || path.endsWith('.json'))
-    return fromConfig(info.isDirectory() ? join(path, 'config.json') : path);
-  return fromGguf(path);
-}
-
-async function fromConfig(path: string): Promise<TwinSource> {
-  const shape = await shapeOfConfigFile(path);
-  const folder = basename(dirname(path));
-  return { slug: slugOf(folder), of: folder, source: path, shape, header: null, entry: null };
-}
-
-async function fromGguf(path: string): Promise<TwinSource> {
-  const header = await readGgufModel(path);
-  const of = textOf(header.metadata, 'general.name') ?? basename(path);
-  const slug = slugOf(basename(path).replace(/\.gguf$/i, ''));
-  return { slug, of, source: path, shape: shapeOfGguf(header), header, entry: null };
-}
-
-function slugOf(name: string): string {
-  const slug = name
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9._-]+/g, '-')
-    .slice(0, 100);
-  return slug === '' ? 'model' : slug;
-}
-
 export async function planTwin(ask: TwinAsk): Promise<TwinPlan> {
-  const source = await findShape(ask.id);
+  const source = await findShape(ask.id, ask.hub);
   const { preset, seed } = ask;
   if (preset === null && source.header === null) {
     throw new AppError('usage', 'the shape alone does not say how the weights are quantised', {
@@ -102,13 +47,14 @@ export async function planTwin(ask: TwinAsk): Promise<TwinPlan> {
   }
   const vocabulary = await vocabularyFor(source, ask);
   const label = { of: source.of, seed, tokenizer: vocabulary?.label ?? "the model's own" };
-  const tensors = source.header === null ? tensorsOf(source.shape) : await tensorsOfGguf(source.header);
+  const tensors = source.header === null ? tensorsOf(source.shape) : await tensorsOfGguf(source.header.tensors, source);
   const typed = tensors.map((tensor) => ({ ...tensor, type: typeOf(tensor, source, preset) }));
   return {
     source,
     quantisation: preset?.name ?? 'types as in the file',
     parameterCount: parameterCountOf(tensors),
     tokenizer: label.tokenizer,
+    standInBecause: vocabulary?.standInBecause ?? null,
     file: {
       metadata: metadataFor(source, { preset, label, vocabulary }),
       tensors: typed,
@@ -119,11 +65,13 @@ export async function planTwin(ask: TwinAsk): Promise<TwinPlan> {
 }
 
 /** Null: the .gguf file's own. */
-async function vocabularyFor({ shape, header, entry }: TwinSource, ask: TwinAsk): Promise<TwinVocabulary | null> {
+async function vocabularyFor(source: TwinSource, ask: TwinAsk): Promise<TwinVocabulary | null> {
+  const { shape, header, entry, tokenizerFolder } = source;
   if (ask.tokenizer !== null) return vocabularyOfGguf(ask.tokenizer, shape.vocabularySize);
   if (header !== null) return null;
   if (entry?.tokenizer === 'smollm2' && ask.demonstrationModel !== null)
     return vocabularyOfGguf(ask.demonstrationModel, shape.vocabularySize);
+  if (tokenizerFolder !== null) return vocabularyOfFolder(tokenizerFolder, shape.vocabularySize, ask.hub?.signal);
   return standInVocabulary(shape.vocabularySize);
 }
 
@@ -155,31 +103,43 @@ function metadataFor({ shape, header }: TwinSource, { preset, label, vocabulary 
     for (const key of metadata.keys()) if (key.startsWith('tokenizer.')) metadata.delete(key);
     for (const [key, value] of vocabulary.entries) metadata.set(key, value);
   }
+  // A twin is one file, whatever it was made from.
+  for (const key of metadata.keys()) if (key.startsWith('split.')) metadata.delete(key);
   for (const [key, value] of labelEntries(label)) metadata.set(key, value);
   if (preset !== null) metadata.set('general.file_type', u32(preset.fileType));
   return metadata;
 }
 
-async function tensorsOfGguf(header: GgufHeader): Promise<ShapeTensor[]> {
-  const handle = await open(header.path, 'r');
-  try {
-    return header.tensors.map((tensor) => {
-      const { name, dimensions } = tensor;
-      if (dimensions.length > 1) return { name, dimensions, kind: 'matrix' as const };
-      if (tensor.type.name !== 'F32') {
-        throw new AppError('model-unsupported', `no twin can be made of ${name}: a vector in ${tensor.type.name}`, {
+/** Rotary factors and their like have tens to hundreds of values. */
+const FIXED_BYTES_MAX = 1 << 20;
+
+async function tensorsOfGguf(tensors: readonly GgufTensor[], { readTensor }: TwinSource): Promise<ShapeTensor[]> {
+  const found: ShapeTensor[] = [];
+  for (const tensor of tensors) {
+    const { name, dimensions } = tensor;
+    if (dimensions.length > 1) {
+      found.push({ name, dimensions, kind: 'matrix' });
+      continue;
+    }
+    if (tensor.type.name !== 'F32' || (isFixed(name) && tensor.byteLength > FIXED_BYTES_MAX)) {
+      throw new AppError(
+        'model-unsupported',
+        `no twin can be made of ${name}: a vector of ${tensor.columns} in ${tensor.type.name}`,
+        {
           hint: 'Make the twin from the model’s config.json instead.',
-        });
-      }
-      if (!isFixed(name))
-        return { name, dimensions, kind: name.endsWith('.bias') ? ('bias' as const) : ('norm' as const) };
-      const bytes = alignedBuffer(tensor.byteLength);
-      readFully(handle, bytes, { position: tensor.offset, length: tensor.byteLength });
-      return { name, dimensions, kind: 'fixed' as const, values: new Float32Array(bytes.buffer, 0, tensor.columns) };
-    });
-  } finally {
-    await handle.close();
+        },
+      );
+    }
+    if (isFixed(name)) found.push({ name, dimensions, kind: 'fixed', values: toFloats(await readTensor(tensor)) });
+    else found.push({ name, dimensions, kind: name.endsWith('.bias') ? 'bias' : 'norm' });
   }
+  return found;
+}
+
+/** A copy: a view needs an aligned start. */
+function toFloats(bytes: Uint8Array): Float32Array {
+  const copy = new Uint8Array(bytes);
+  return new Float32Array(copy.buffer, 0, copy.byteLength / 4);
 }
 
 /** What was made, in one clause: for the record. */

@@ -1,5 +1,7 @@
 /** The vocabulary of a twin: another model's own, or a declared stand-in of the exact size. */
-import { AppError } from '../../core/errors.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { AppError, type ErrorCode } from '../../core/errors.ts';
 import { stringsOf, textOf, type GgufMetadata, type GgufValue } from '../gguf/metadata.ts';
 import { readGgufHeader } from '../gguf/read-header.ts';
 import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
@@ -10,6 +12,8 @@ export interface TwinVocabulary {
   readonly entries: GgufMetadata;
   /** Where it comes from, in words. */
   readonly label: string;
+  /** Why it is a stand-in; null where it is a model's own. */
+  readonly standInBecause: string | null;
 }
 
 const PREFIX = 'tokenizer.';
@@ -38,7 +42,38 @@ export async function vocabularyOfGguf(path: string, size: number): Promise<Twin
   const name = textOf(metadata, 'general.name') ?? 'an unnamed model';
   const padding = size - tokens.length;
   const label = `of ${name}${padding === 0 ? '' : `, ${padding} unused tokens added`}`;
-  return { entries: new Map(entries.map(([key, value]) => [key, padded(key, value, tokens.length, size)])), label };
+  return {
+    entries: new Map(entries.map(([key, value]) => [key, padded(key, value, tokens.length, size)])),
+    label,
+    standInBecause: null,
+  };
+}
+
+/** What a tokenizer that cannot be used ends with: a stand-in then does the same work for an engine. */
+const UNUSABLE: readonly ErrorCode[] = ['tokenizer-unknown', 'model-invalid', 'model-unsupported', 'model-not-found'];
+/** Of the reason in a label. */
+const REASON_CHARACTERS_MAX = 200;
+
+/**
+ * The tokenizer of Hugging Face's files in a folder, its pre-tokenizer by the rules in them (what `models convert` proves is
+ * of no concern for speed); a stand-in that says why where there is none, or none that GGUF can express.
+ */
+export async function vocabularyOfFolder(folder: string, size: number, signal?: AbortSignal): Promise<TwinVocabulary> {
+  if (!existsSync(join(folder, 'tokenizer.json')) && !existsSync(join(folder, 'tokenizer.model')))
+    return standInVocabulary(size);
+  try {
+    // Loaded for this source only: it brings Hugging Face's tokenizer with it.
+    const { tokenizerMetadata } = await import('../tokenizer/to-gguf.ts');
+    const llamaCpp = { root: null, reason: 'a twin needs no proof' };
+    const options = { preTokenizer: null, vocabularySize: size, llamaCpp, strict: false, signal };
+    const { metadata, tokenCount, preTokenizer, origin } = await tokenizerMetadata(folder, options);
+    if (tokenCount !== size) return standInVocabulary(size, `its tokenizer has ${tokenCount} tokens`);
+    const rule = origin === 'none' ? '' : `, pre-tokenizer ${preTokenizer} by its rules`;
+    return { entries: metadata, label: `the model's own, from its tokenizer files${rule}`, standInBecause: null };
+  } catch (error) {
+    if (!(error instanceof AppError) || !UNUSABLE.includes(error.code)) throw error;
+    return standInVocabulary(size, error.message.replaceAll(folder, '').slice(0, REASON_CHARACTERS_MAX));
+  }
 }
 
 /** Fills the arrays that have one item per token. */
@@ -67,7 +102,7 @@ const SPACE = 'Ġ';
  * letters; a space with four letters, until two places are left for the special tokens. Every token is the merge of two
  * earlier ones, and merges apply in this order, so that any text has one tokenisation, the same in every engine.
  */
-export function standInVocabulary(size: number): TwinVocabulary {
+export function standInVocabulary(size: number, because = 'no tokenizer files are known'): TwinVocabulary {
   if (size < VOCABULARY_SIZE_MIN) {
     throw new AppError('model-unsupported', `a vocabulary of ${size} tokens is too small for a stand-in`, {
       hint: `${VOCABULARY_SIZE_MIN} tokens are needed: name a tokenizer with --tokenizer FILE.gguf.`,
@@ -96,7 +131,11 @@ export function standInVocabulary(size: number): TwinVocabulary {
     ['tokenizer.ggml.eos_token_id', u32(size - 1)],
     ['tokenizer.ggml.add_bos_token', { type: 'bool', value: false }],
   ];
-  return { entries: new Map(entries), label: `a stand-in of ${size} tokens (byte-level BPE), not the model's own` };
+  return {
+    entries: new Map(entries),
+    label: `a stand-in of ${size} tokens (byte-level BPE), not the model's own`,
+    standInBecause: because,
+  };
 }
 
 /** GPT-2's printable stand-ins for bytes: printable ones are themselves, the others follow from U+0100 on. */

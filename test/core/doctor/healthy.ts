@@ -32,6 +32,7 @@ export const MODEL: ReadableModel = {
   shape: SHAPE,
   tokenizer: { kind: 'gpt2', preTokenizer: 'llama-bpe', isKnownHere: true },
   fileSystem: 'ext4',
+  isOnHub: false,
 };
 
 export const ENGINE: EngineLook = {
