@@ -76,6 +76,7 @@ export async function fidelity(): Promise<void> {
     asked: { prompts: [PREFILL_TOKENS], generate: GENERATE_TOKENS, threads: 1, gpu: 'off', seed: 1 },
     enginePaths: new Map(),
     mayInstall: async () => true,
+    fallback: 'demonstration',
     version: 'bench',
     signal: controller.signal,
     ui,

@@ -76,6 +76,7 @@ async function prepare(asked: { model?: string }): Promise<PreparedRun> {
     asked: { ...asked, prompts: [PREFILL_TOKENS], generate: GENERATE_TOKENS, threads: 1, gpu: 'off', seed: 1 },
     enginePaths: new Map(),
     mayInstall: async () => true,
+    fallback: 'demonstration',
     version: 'bench',
     signal: new AbortController().signal,
     ui: { line: (text: string) => console.error(text), status() {}, done() {} },

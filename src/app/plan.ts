@@ -73,6 +73,7 @@ export function planDefaults(asked: PlanFile): {
   generate: number;
   budgetMs: number;
   blocks: number;
+  iterations: number;
 } {
   const study = asked.study === true;
   return {
@@ -80,6 +81,7 @@ export function planDefaults(asked: PlanFile): {
     generate: asked.generate ?? (study ? STUDY_GENERATE : DEFAULT_GENERATE),
     budgetMs: asked.budgetSeconds === undefined ? defaultBudgetMs(asked) : asked.budgetSeconds * 1_000,
     blocks: asked.blocks ?? DEFAULT_BLOCKS,
+    iterations: ITERATIONS,
   };
 }
 
@@ -90,7 +92,7 @@ function defaultBudgetMs({ study, ladder }: PlanFile): number {
 
 /** Fills the gaps with the defaults. @throws AppError `plan-invalid` with the value and what is allowed. */
 export async function makePlan(asked: PlanFile, context: PlanContext): Promise<Plan> {
-  const { prompts: names, generate, budgetMs, blocks } = planDefaults(asked);
+  const { prompts: names, generate, budgetMs, blocks, iterations } = planDefaults(asked);
   const prompts: Prompt[] = [];
   for (const name of names) prompts.push(await readPrompt(name, context));
   const repeated = prompts.find((prompt, index) => prompts.findIndex(({ name }) => name === prompt.name) !== index);
@@ -102,7 +104,7 @@ export async function makePlan(asked: PlanFile, context: PlanContext): Promise<P
     generateTokens: generate,
     budgetMs,
     blocks,
-    iterations: ITERATIONS,
+    iterations,
     threads: asked.threads ?? context.physicalCores,
     seed: asked.seed ?? context.randomSeed,
     gpu: asked.gpu ?? 'auto',

@@ -123,7 +123,10 @@ export async function lookAtEngine(
 
 export interface EngineSighting {
   readonly id: string;
+  readonly engine: Engine;
   readonly text: string;
+  /** It is not there, and a run would install it. */
+  readonly isInstallable: boolean;
   readonly found: AvailableEngine | null;
 }
 
@@ -138,7 +141,13 @@ export async function lookAtEngines(ask: EnginePlaces & Pick<EngineAsk, 'engines
         : detection.state === 'installable'
           ? `would install ${detection.what} (about ${Math.round(detection.downloadBytes / 1e6)} MB)`
           : `not available: ${factsReason(detection)}`;
-    sightings.push({ id: engine.id, text, found: detection.state === 'available' ? detection : null });
+    sightings.push({
+      id: engine.id,
+      engine,
+      text,
+      isInstallable: detection.state === 'installable',
+      found: detection.state === 'available' ? detection : null,
+    });
   }
   return sightings;
 }

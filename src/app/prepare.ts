@@ -1,34 +1,32 @@
 /** Everything that must be there before the first measurement: engines, the model in their formats, prompts, facts. */
 import { randomUUID } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { join } from 'node:path';
 import { AppError, messageOf } from '../core/errors.ts';
 import type { EngineSettings } from '../core/engine.ts';
 import { SCHEMA_VERSION } from '../core/record.ts';
 import type { EngineFacts, Machine, Manifest, ModelFacts, Plan } from '../core/record.ts';
 import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
-import { splitLlamafileSpec } from '../models/llamafile/spec.ts';
-import { checkSpec, isRemoteSpec } from '../models/sources/resolve-model.ts';
-import { findShape } from '../models/synthesize/plan-twin.ts';
-import { isTwinSpec, parseTwinSpec, twinSpec } from '../models/synthesize/spec.ts';
+import { headersFolder } from '../models/sources/resolve-model.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
-import { isAdapterFile } from '../engines/registry.ts';
 import { createEnvironments } from '../platform/environments/environments.ts';
 import { findPython } from '../platform/environments/python.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { readMachine } from '../platform/machine/machine.ts';
 import { GATE_CONTEXT_TOKENS, GATE_PROMPTS } from './check-engine.ts';
+import { requireModel, withAbsolutePaths } from './asked-paths.ts';
 import { carriedModelSpec, ggufFor } from './carried-model.ts';
+import { findDefaultModel } from './default-model.ts';
 import { enginesOf, foundIn, rungPath, withLibraryIds } from './ladder.ts';
 import { takesText } from './machinery.ts';
 import type { PreparedEngine } from './machinery.ts';
 import { DEFAULT_MODEL, isStudyText, makePlan } from './plan.ts';
 import type { PlanFile } from './plan.ts';
-import { isUrl, parseEngineSpec, prepareEngines } from './prepare-engines.ts';
+import { prepareEngines } from './prepare-engines.ts';
 import type { FoundEngine } from './prepare-engines.ts';
 import { readTuned } from './tune/tuned-store.ts';
 import { withSettings } from './with-settings.ts';
@@ -42,6 +40,8 @@ export interface PrepareAsk {
   readonly mayInstall: (question: string) => Promise<boolean>;
   /** Why no model may be downloaded, e.g. `--no-install`; null or left out where it may. */
   readonly offlineBecause?: string | null;
+  /** Where nobody names a model: always the demonstration model, instead of what this machine has room and time for. */
+  readonly fallback?: 'demonstration';
   readonly version: string;
   readonly signal: AbortSignal;
   readonly ui: Ui;
@@ -55,6 +55,8 @@ export interface PreparedRun {
   readonly bosToken: number | null;
   readonly vocabularySize: number;
   readonly warnings: readonly string[];
+  /** Why this model, where nobody named one; null where somebody did. */
+  readonly modelReason: string | null;
 }
 
 const BATCH_TOKENS = 512;
@@ -69,14 +71,16 @@ const NONCE_TOKENS_MAX = 20_000;
 /** @throws AppError with what is missing and what to do; nothing is measured before this is complete. */
 export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const ask = { ...request, asked: withAbsolutePaths(request.asked) };
-  const { ui, signal } = ask;
+  const { ui, signal, offlineBecause = null } = ask;
   const isLadder = ask.asked.ladder === true;
-  await requireModel(ask.asked.model);
   const folder = cacheFolder();
+  const onProgress = (text: string): void => ui.status(text);
+  const headers = headersFolder(join(folder, 'models'));
+  await requireModel(ask.asked.model, { offlineBecause, headersFolder: headers, signal, onProgress });
   const environments = createEnvironments({
     cacheFolder: folder,
     gpu: ask.asked.gpu ?? 'auto',
-    onProgress: (text) => ui.status(text),
+    onProgress,
   });
   const places = {
     enginePaths: ask.enginePaths,
@@ -93,12 +97,13 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   const { found } = prepared;
   const facts = isLadder ? await withLibraryIds(prepared.facts, environments) : prepared.facts;
   if (found.length === 0) throw noEngine(facts);
-  const asked = { ...ask.asked, model: ask.asked.model ?? carriedModelSpec(found) ?? DEFAULT_MODEL };
+  const chosen = await modelOf(ask, found);
+  const asked = { ...ask.asked, model: chosen.spec };
   const modelAsk: ModelAsk = {
-    spec: asked.model,
+    spec: chosen.spec,
     cacheFolder: folder,
     python: (await findPython())?.path ?? null,
-    offlineBecause: ask.offlineBecause ?? null,
+    offlineBecause,
     signal,
     ui,
   };
@@ -124,6 +129,7 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
     manifest,
     workload,
     warnings,
+    modelReason: chosen.reason,
     engines: formats.engines,
     bannedTokens: model.gguf.endTokenIds,
     bosToken: model.gguf.bosTokenId,
@@ -131,47 +137,14 @@ export async function prepareRun(request: PrepareAsk): Promise<PreparedRun> {
   };
 }
 
-/** The record must be readable from any folder. */
-function withAbsolutePaths(asked: PlanFile): PlanFile {
-  const { model, engines, prompts } = asked;
-  return {
-    ...asked,
-    ...(model === undefined ? {} : { model: withAbsoluteModel(model) }),
-    ...(engines === undefined ? {} : { engines: engines.map(withAbsolutePath) }),
-    ...(prompts === undefined
-      ? {}
-      : {
-          prompts: prompts.map((prompt) => (typeof prompt === 'string' && isFile(prompt) ? resolve(prompt) : prompt)),
-        }),
-  };
-}
-
-function withAbsoluteModel(model: string): string {
-  if (isRemoteSpec(model)) return model;
-  if (!isTwinSpec(model)) return resolve(model);
-  const { preset, id } = parseTwinSpec(model);
-  return existsSync(id) ? twinSpec(preset?.name ?? null, resolve(id)) : model;
-}
-
-function withAbsolutePath(spec: string): string {
-  const { name, path } = parseEngineSpec(spec);
-  if (path !== null) return isUrl(path) ? spec : `${name}=${resolve(path)}`;
-  return isAdapterFile(name) ? resolve(name) : name;
-}
-
-/** A mistyped path is told before anything is installed. */
-async function requireModel(model: string | undefined): Promise<void> {
-  if (model === undefined) return;
-  if (isRemoteSpec(model)) return checkSpec(model);
-  if (isTwinSpec(model)) return void (await findShape(parseTwinSpec(model).id));
-  if (existsSync(splitLlamafileSpec(model).path)) return;
-  throw new AppError('model-not-found', `There is no model at ${model}.`, {
-    hint: `Check the path, or leave it out to use ${DEFAULT_MODEL}.`,
-  });
-}
-
-function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+/** As asked; else the one that a program brings; else what fits this machine and the time. */
+async function modelOf(
+  { asked, fallback }: PrepareAsk,
+  found: readonly FoundEngine[],
+): Promise<{ readonly spec: string; readonly reason: string | null }> {
+  const named = asked.model ?? carriedModelSpec(found);
+  if (named !== null) return { spec: named, reason: null };
+  return fallback === undefined ? findDefaultModel(asked, found) : { spec: DEFAULT_MODEL, reason: null };
 }
 
 function noEngine(facts: readonly EngineFacts[]): AppError {

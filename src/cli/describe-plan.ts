@@ -5,7 +5,7 @@ type EngineFacts = PreparedRun['manifest']['engines'][number];
 type ModelFacts = PreparedRun['manifest']['models'][number];
 
 /** What will be done and how long it will take, before it starts. */
-export function describePlan({ manifest }: PreparedRun): string {
+export function describePlan({ manifest, modelReason }: PreparedRun): string {
   const { plan, models, engines, machine, settings } = manifest;
   const [model] = models;
   const available = engines.filter(({ state }) => state === 'available');
@@ -15,6 +15,7 @@ export function describePlan({ manifest }: PreparedRun): string {
   const lines = [
     '',
     `Model     ${model?.name}, ${model?.quantisation}, ${((model?.fileBytes ?? 0) / 1e6).toFixed(0)} MB${model?.derivedBy == null ? '' : `: ${model.derivedBy}`}`,
+    ...(modelReason === null ? [] : [`          No model was named: ${modelReason}`]),
     ...models.slice(1).map((other) => `          ${twinText(other, model)}`),
     ...engineLines(plan.ladder, available),
     `Prompts   ${prompts.join(', ')}; ${plan.generateTokens} tokens generated after each`,

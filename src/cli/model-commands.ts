@@ -68,10 +68,13 @@ function addTwin(models: Command): void {
   models
     .command('twin')
     .description("write a stand-in with a model's exact shape and random weights: its speed, before it is downloaded")
-    .argument('[id]', 'model of the catalogue, path of a config.json or of a .gguf file; left out: the catalogue')
+    .argument(
+      '[id]',
+      'model of the catalogue; path of a .gguf file, a config.json or its folder; or hf:OWNER/NAME[@REVISION][:FILE], of which only the headers are read; left out: the catalogue',
+    )
     .option(
       '-q, --quant <type>',
-      'F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K, or q2 to q8; MLX: bf16, f16, or 2 to 8 bits (default: Q4_K_M, 4 bits, or the types of the .gguf file)',
+      'F16, BF16, Q8_0, Q4_0, Q4_0_L, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_M, Q4_K_M, Q5_K_M, Q6_K, or q2 to q8; MLX: bf16, f16, or 2 to 8 bits (default: Q4_K_M, 4 bits, or the types of the .gguf file)',
     )
     .addOption(
       new Option('--to <format>', 'gguf, or mlx for a folder as mlx_lm.convert makes it')
@@ -80,7 +83,10 @@ function addTwin(models: Command): void {
     )
     .option('-o, --out <path>', 'file or folder to write (default: ID-twin-TYPE in this folder)')
     .option('--seed <n>', 'seed of the weights (default: 1)', integer(0, 2 ** 32 - 1))
-    .option('--tokenizer <file>', 'take the vocabulary of this .gguf file (default: a stand-in of the exact size)')
+    .option(
+      '--tokenizer <file>',
+      "take the vocabulary of this .gguf file (default: the model's own where it is to be had, else a stand-in of the exact size)",
+    )
     .option('--json', 'what was made, as JSON')
     .action(async (id: string | undefined, options: Record<string, unknown>) =>
       (await import('./commands/twin.ts')).twinCommand(id, options),

@@ -154,7 +154,7 @@ describe('before it starts', () => {
     );
     const made = manifestOf(engines);
     const manifest = { ...made, plan: { ...made.plan, ladder: true } };
-    const rest = { engines: [], bannedTokens: [], bosToken: null, vocabularySize: 1, warnings: [] };
+    const rest = { engines: [], bannedTokens: [], bosToken: null, modelReason: null, vocabularySize: 1, warnings: [] };
     const workload = { promptTokens: () => [], canonical: () => [], promptText: () => '' } as never;
     const lines = describePlan({ manifest, workload, ...rest }).split('\n');
     const from = lines.findIndex((line) => line.startsWith('Ladder'));

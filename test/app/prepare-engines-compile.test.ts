@@ -84,8 +84,8 @@ describe('an engine that is compiled', () => {
   test('a preview says so and installs nothing', async () => {
     const seen: Seen = { questions: [], installed: [] };
     const places = { enginePaths: new Map(), environments: environments(seen, 10) };
-    expect(await lookAtEngines({ ...places, engines: ['llama-cpp-python'] })).toEqual([
-      { id: 'llama-cpp-python', text: `would install ${WHAT} (about 130 MB)`, found: null },
+    expect(await lookAtEngines({ ...places, engines: ['llama-cpp-python'] })).toMatchObject([
+      { id: 'llama-cpp-python', text: `would install ${WHAT} (about 130 MB)`, isInstallable: true, found: null },
     ]);
     expect(seen.installed).toEqual([]);
   });

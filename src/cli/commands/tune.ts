@@ -78,6 +78,7 @@ function prepare(engine: string, options: Options, signal: AbortSignal, ui: Ui):
     enginePaths: enginePaths(options.enginePath),
     mayInstall: installQuestion({ yes: options.yes === true, install: options.install }),
     offlineBecause: offlineBecause(options.install),
+    fallback: 'demonstration',
     version: runoffVersion(),
     signal,
     ui,

@@ -8,6 +8,8 @@ const ROWS = [
   ['BF16', 32, 'BF16'],
   ['Q8_0', 7, 'Q8_0'],
   ['Q4_0', 2, 'Q4_0'],
+  // As published under names that end in _L: embeddings and output in Q8_0. MLX can hold all of it exactly.
+  ['Q4_0_L', 2, 'Q4_0'],
   ['Q4_1', 3, 'Q4_1'],
   ['Q5_0', 8, 'Q5_0'],
   ['Q5_1', 9, 'Q5_1'],
@@ -75,6 +77,7 @@ export function typeInPreset(
 
 function chosen(name: string, columns: number, preset: Preset, model: MixModel): TensorType {
   const isOutput = name === 'output.weight' || (model.tiedEmbeddings && name === 'token_embd.weight');
+  if (preset.name === 'Q4_0_L' && (isOutput || name === 'token_embd.weight')) return tensorTypeNamed('Q8_0');
   if (isOutput) {
     const isCoarse = preset.base.name !== 'Q8_0' && columns % preset.base.blockValues === 0;
     return tensorTypeNamed(isCoarse ? 'Q6_K' : 'Q8_0');

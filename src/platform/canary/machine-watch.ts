@@ -60,8 +60,7 @@ export function canaryBufferBytes(cacheBytes: number | null, memoryBytes: number
 }
 
 export async function openMachineWatch(ask: WatchAsk): Promise<MachineWatch> {
-  const file = join(cacheFolder(), 'canary.json');
-  const key = `${ask.cpu}, ${ask.threads} threads`.slice(0, 300);
+  const { file, key } = placeOfBest(ask);
   const opened = ask.withCanary ? await tryCanary(ask) : { canary: null, trouble: null };
   const best = opened.canary === null ? null : await readBest(file, key);
   const watch = new Watch(opened.canary);
@@ -75,6 +74,16 @@ export async function openMachineWatch(ask: WatchAsk): Promise<MachineWatch> {
       if (watch.fastest !== null) await keepBest(file, key, watch.fastest);
     },
   };
+}
+
+function placeOfBest({ cpu, threads }: Pick<WatchAsk, 'cpu' | 'threads'>): { file: string; key: string } {
+  return { file: join(cacheFolder(), 'canary.json'), key: `${cpu}, ${threads} threads`.slice(0, 300) };
+}
+
+/** What an earlier run has seen here on as many threads; null: nothing yet. */
+export function knownBest(ask: Pick<WatchAsk, 'cpu' | 'threads'>): Promise<BestReading | null> {
+  const { file, key } = placeOfBest(ask);
+  return readBest(file, key);
 }
 
 async function tryCanary({

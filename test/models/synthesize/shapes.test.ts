@@ -1,9 +1,12 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { TWIN_1B } from '../../../src/core/protocol/default-model.ts';
 import { CATALOGUE } from '../../../src/models/synthesize/catalogue.ts';
 import { shapeOfConfig } from '../../../src/models/synthesize/config-json.ts';
-import { findShape, planTwin } from '../../../src/models/synthesize/plan-twin.ts';
+import { findShape } from '../../../src/models/synthesize/find-shape.ts';
+import { planTwin } from '../../../src/models/synthesize/plan-twin.ts';
 import { presetNamed, typeInPreset } from '../../../src/models/synthesize/presets.ts';
+import { parseTwinSpec } from '../../../src/models/synthesize/spec.ts';
 import { parameterCountOf, tensorsOf } from '../../../src/models/synthesize/tensors.ts';
 import { layoutTwin } from '../../../src/models/synthesize/write-twin.ts';
 import { failure } from '../fixture.ts';
@@ -64,6 +67,15 @@ test.each([
   expect(published - tensorBytes).toBeLessThan(7.95e6);
 });
 
+test('the twin that may be the default model is as large as its choice assumes', async () => {
+  const { id, preset } = parseTwinSpec(TWIN_1B.spec);
+  const { file } = await planTwin({ id, preset, seed: 1, tokenizer: null, demonstrationModel: null });
+  const { totalBytes, header } = layoutTwin(file);
+  expect((totalBytes - header.byteLength) / TWIN_1B.fileBytes).toBeCloseTo(1, 2);
+  const layers = file.tensors.filter(({ name, kind }) => name.startsWith('blk.') && kind === 'matrix');
+  expect(parameterCountOf(layers) / TWIN_1B.promptParameters).toBeCloseTo(1, 2);
+});
+
 describe('the mixtures of llama-quantize', () => {
   const model = { layerCount: 16, groupedHeads: 4, tiedEmbeddings: true };
   const type = (name: string, quant: string, columns = 2_048, changes = {}): string =>
@@ -94,6 +106,13 @@ describe('the mixtures of llama-quantize', () => {
     expect(type('token_embd.weight', 'Q4_0', 2_048, { tiedEmbeddings: false })).toBe('Q4_0');
     expect(type('output.weight', 'Q5_1', 2_048, { tiedEmbeddings: false })).toBe('Q6_K');
     expect(type('token_embd.weight', 'Q8_0')).toBe('Q8_0');
+  });
+
+  test('Q4_0_L keeps embeddings and output in Q8_0, as files whose names end so', () => {
+    expect(type('token_embd.weight', 'Q4_0_L')).toBe('Q8_0');
+    expect(type('token_embd.weight', 'Q4_0_L', 2_048, { tiedEmbeddings: false })).toBe('Q8_0');
+    expect(type('output.weight', 'q4_0_l', 2_048, { tiedEmbeddings: false })).toBe('Q8_0');
+    expect(type('blk.3.ffn_down.weight', 'Q4_0_L')).toBe('Q4_0');
   });
 
   test('rows that a block does not divide fall back', () => {

@@ -4,11 +4,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { storedFingerprint } from '../../../src/models/fingerprint/stored.ts';
 import { dequantize } from '../../../src/models/gguf/dequantize.ts';
 import { modelFacts } from '../../../src/models/gguf/model-facts.ts';
 import { readGgufHeader, type GgufHeader } from '../../../src/models/gguf/read-header.ts';
 import { tensorTypeNamed } from '../../../src/models/gguf/tensor-types.ts';
 import { halfToFloat } from '../../../src/models/half.ts';
+import { repackToMlx } from '../../../src/models/mlx/repack.ts';
 import { makeTwin, requireRoom } from '../../../src/models/synthesize/make-twin.ts';
 import { planTwin, type TwinPlan } from '../../../src/models/synthesize/plan-twin.ts';
 import { presetNamed } from '../../../src/models/synthesize/presets.ts';
@@ -17,7 +19,7 @@ import { writeTwin } from '../../../src/models/synthesize/write-twin.ts';
 import { layoutGguf, encodeMetadata } from '../../../src/models/gguf/write.ts';
 import { loadTokenizer } from '../../../src/models/tokenizer/load-tokenizer.ts';
 import { resolveModel } from '../../../src/models/sources/resolve-model.ts';
-import { failure, temporaryFolder, writeModel } from '../fixture.ts';
+import { failure, fixturePath, temporaryFolder, writeModel } from '../fixture.ts';
 
 const folder = await temporaryFolder();
 const SIZE = 3_000;
@@ -163,6 +165,19 @@ async function configFile(changes: Record<string, unknown> = {}): Promise<string
   return path;
 }
 
+describe('tokenizer files beside a config.json', () => {
+  test('are the vocabulary of the twin', async () => {
+    const { tokenizer, standInBecause, file } = await tinyTwin(fixturePath('tokenizers/llama3'));
+    expect([tokenizer, standInBecause]).toEqual([
+      "the model's own, from its tokenizer files, pre-tokenizer llama-bpe by its rules",
+      null,
+    ]);
+    const { metadata } = await readGgufHeader(fixturePath('tokenizers/llama3/reference.gguf'));
+    expect(file.metadata.get('tokenizer.ggml.tokens')).toEqual(metadata.get('tokenizer.ggml.tokens'));
+    expect(file.metadata.get('tokenizer.ggml.merges')).toEqual(metadata.get('tokenizer.ggml.merges'));
+  });
+});
+
 describe('a twin file', () => {
   test('is a GGUF that says what it is, with a tokenizer that works', async () => {
     const path = join(folder, 'tiny.gguf');
@@ -218,6 +233,23 @@ describe('a twin file', () => {
     await writeModel(codebooks, { tensors: { 'blk.0.attn_q.weight': { type: 'IQ4_NL', shape: [32, 32] } } });
     const plan = await planTwin(await ask(codebooks));
     expect((await failure(makeTwin(plan, join(folder, 'none.gguf')))).message).toContain('it is IQ4_NL');
+  });
+
+  test('in Q4_0_L it has a lossless form in MLX, rotary scaling and all', async () => {
+    const rope = { rope_type: 'llama3', factor: 32, original_max_position_embeddings: 8_192 };
+    const config = await configFile({
+      rope_scaling: rope,
+      tie_word_embeddings: true,
+      max_position_embeddings: 131_072,
+    });
+    const path = join(folder, 'lossless.gguf');
+    await makeTwin(await tinyTwin(config, { preset: presetNamed('Q4_0_L') }), path);
+    const { fingerprint, sha256 } = await storedFingerprint(path, join(folder, 'proofs'), {});
+    const target = join(folder, 'lossless-mlx');
+    await repackToMlx(path, target, { scales: 'f16', fingerprint: fingerprint ?? '', sourceSha256: sha256 ?? '' });
+    expect((await storedFingerprint(target, join(folder, 'proofs'), {})).fingerprint).toBe(fingerprint);
+    const made = JSON.parse(await readFile(join(target, 'config.json'), 'utf8')) as { rope_scaling: unknown };
+    expect(made.rope_scaling).toMatchObject({ rope_type: 'llama3', factor: 32 });
   });
 
   test('as a model of a run it lies in the cache, made once', async () => {
