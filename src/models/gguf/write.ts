@@ -111,22 +111,63 @@ export function encodeArray(array: GgufArray): Buffer {
   const { items, itemType } = array;
   const itemBytes =
     itemType === 'string'
-      ? items.reduce((sum, item) => sum + 8 + Buffer.byteLength(item), 0)
+      ? items.reduce((sum, item) => sum + 8 + textBytes(item), 0)
       : items.length * VALUE_BYTES[itemType];
   const bytes = Buffer.allocUnsafe(12 + itemBytes);
   bytes.writeUInt32LE(VALUE_TYPES.indexOf(itemType));
   bytes.writeBigUInt64LE(BigInt(items.length), 4);
   let at = 12;
+  if (isNative(items, itemType)) {
+    bytes.set(new Uint8Array(items.buffer, items.byteOffset, items.byteLength), at);
+    return bytes;
+  }
   for (let i = 0; i < items.length; i++) {
     const item = items[i] as string | number | bigint | boolean;
     if (itemType === 'string') {
-      const length = bytes.write(item as string, at + 8, 'utf8');
+      const length = writeText(bytes, item as string, at + 8);
       bytes.writeUInt32LE(length, at);
       bytes.writeUInt32LE(0, at + 4);
       at += 8 + length;
     } else at += writeScalar(bytes, itemType, { value: item as number | bigint | boolean, at });
   }
   return bytes;
+}
+
+/** In memory as in the file: Node runs on little-endian machines only. */
+function isNative(items: GgufArray['items'], itemType: GgufArray['itemType']): items is Int32Array | Float32Array {
+  return (itemType === 'i32' && items instanceof Int32Array) || (itemType === 'f32' && items instanceof Float32Array);
+}
+
+/*
+ * Pieces of a vocabulary are a few characters, most of one or two bytes: a call into the runtime for each of half a million
+ * costs more than writing them.
+ */
+const ONE_BYTE_END = 0x80;
+const TWO_BYTES_END = 0x800;
+
+function textBytes(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= TWO_BYTES_END) return Buffer.byteLength(text);
+    if (unit >= ONE_BYTE_END) bytes += 1;
+  }
+  return bytes;
+}
+
+/** @returns bytes written */
+function writeText(bytes: Buffer, text: string, start: number): number {
+  let at = start;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit >= TWO_BYTES_END) return bytes.write(text, start, 'utf8');
+    if (unit < ONE_BYTE_END) bytes[at++] = unit;
+    else {
+      bytes[at++] = 0xc0 | (unit >>> 6);
+      bytes[at++] = 0x80 | (unit & 0x3f);
+    }
+  }
+  return at - start;
 }
 
 function encodeString(text: string): Buffer {

@@ -1,10 +1,10 @@
 /** A twin as mlx_lm.convert makes a model: config.json, safetensors in its affine layout, tokenizer files. */
 import { existsSync } from 'node:fs';
-import { mkdir, open, writeFile, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
-import { alignedBuffer, breathe, writeFully, writeThenRename } from '../file-io.ts';
+import { writeFully, writeThenRename } from '../file-io.ts';
 import { textOf } from '../gguf/metadata.ts';
 import { tensorTypeNamed } from '../gguf/tensor-types.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
@@ -16,10 +16,14 @@ import { affineScales, floatPool, floatType } from './blocks.ts';
 import { requireRoom } from './make-twin.ts';
 import { GROUP_SIZE, mlxConfig, type MlxFormat } from './mlx-config.ts';
 import { mlxName } from './mlx-names.ts';
+import { OverlappedWriter } from './overlapped-writer.ts';
 import type { TwinPlan } from './plan-twin.ts';
 import { chunkKey, fillFloats, fillRandom, randomPool } from './random-words.ts';
 import { parameterCountOf, tensorsOf, type ShapeTensor } from './tensors.ts';
-import { CHUNK_BYTES, vectorValues, type WriteOptions } from './write-twin.ts';
+import { vectorValues, type WriteOptions } from './write-twin.ts';
+
+/** Stays in the second-level cache between making and writing; system calls do not count at this size. */
+const CHUNK_BYTES = 1 << 20;
 
 type Filling = 'codes' | 'scales' | 'biases' | 'floats' | 'vector';
 
@@ -101,15 +105,17 @@ async function writeShards(
     const handle = await open(join(folder, fileName), 'wx');
     try {
       writeFully(handle, layout.header, 0);
+      const writer = new OverlappedWriter(handle, CHUNK_BYTES);
       for (const [i, output] of outputs.entries()) {
         files.set(output.name, fileName);
-        await writeOutput(handle, output, {
+        await writeOutput(writer, output, {
           offset: layout.offsets[i] as number,
           filler,
           signal: options.signal,
           onChunk: (bytes) => options.onProgress?.({ doneBytes: (doneBytes += bytes), totalBytes }),
         });
       }
+      await writer.flush();
     } finally {
       await handle.close();
     }
@@ -125,24 +131,23 @@ interface OutputRequest {
 }
 
 async function writeOutput(
-  handle: FileHandle,
+  writer: OverlappedWriter,
   output: Output,
   { offset, filler, signal, onChunk }: OutputRequest,
 ): Promise<void> {
   const total = planBytes(output);
   for (let done = 0; done < total; done += CHUNK_BYTES) {
-    await breathe();
     signal?.throwIfAborted();
     const bytes = Math.min(CHUNK_BYTES, total - done);
-    writeFully(handle, filler.fill(output, { bytes, chunk: done / CHUNK_BYTES }), offset + done);
+    filler.fill(writer.buffer, output, { bytes, chunk: done / CHUNK_BYTES });
+    await writer.write(bytes, offset + done);
     onChunk(bytes);
   }
 }
 
-/** Owns the buffer that every chunk is made in. */
+/** Makes chunks. */
 class Filler {
   readonly #seed: number;
-  readonly #buffer = alignedBuffer(CHUNK_BYTES);
   readonly #pool: Uint32Array;
   readonly #float: NonNullable<ReturnType<typeof floatType>>;
   readonly #floats: Uint32Array;
@@ -158,8 +163,11 @@ class Filler {
     this.#tables = affineScales(2 ** (bits ?? 4), float);
   }
 
-  fill({ filling, source }: Output, { bytes, chunk }: { bytes: number; chunk: number }): Uint8Array {
-    const { buffer } = this.#buffer;
+  fill(
+    { buffer }: Uint8Array<ArrayBuffer>,
+    { filling, source }: Output,
+    { bytes, chunk }: { bytes: number; chunk: number },
+  ): void {
     const words = new Uint32Array(buffer, 0, Math.ceil(bytes / 4));
     const halves = new Uint16Array(buffer, 0, Math.ceil(bytes / 2));
     switch (filling) {
@@ -184,7 +192,6 @@ class Filler {
         for (let i = 0; i < halves.length; i++) halves[i] = table[halves[i]! & 255]!;
       }
     }
-    return this.#buffer.subarray(0, bytes);
   }
 }
 

@@ -43,8 +43,11 @@ export function chunkKey(seed: number, tensorName: string, chunk: number): Chunk
  * @param pool of a power of two of words
  */
 export function fillRandom(words: Uint32Array, pool: Uint32Array, { offset, factor, mask }: ChunkKey): void {
-  const wrap = pool.length - 1;
-  for (let i = 0; i < words.length; i++) words[i] = Math.imul(pool[(i + offset) & wrap]!, factor) ^ mask;
+  const target = signed(words);
+  const source = signed(pool);
+  runs(target.length, source.length, offset, (at, from, count) =>
+    mix({ target, source, at, from, count }, factor, mask),
+  );
 }
 
 /**
@@ -56,9 +59,51 @@ export function fillFloats(
   { floats, pool, fresh }: { readonly floats: Uint32Array; readonly pool: Uint32Array; readonly fresh: number },
   { offset, factor, mask }: ChunkKey,
 ): void {
-  const wrap = pool.length - 1;
-  for (let i = 0; i < words.length; i++) {
-    const at = (i + offset) & wrap;
-    words[i] = floats[at]! ^ ((Math.imul(pool[at]!, factor) ^ mask) & fresh);
+  const target = signed(words);
+  const [values, source] = [signed(floats), signed(pool)];
+  runs(target.length, source.length, offset, (at, from, count) => {
+    mix({ target, source, at, from, count }, factor, mask);
+    blend({ target, source: values, at, from, count }, fresh | 0);
+  });
+}
+
+/*
+ * Loops without a step across the pool's end, over signed words: an index or a word beyond 2^31 is a floating-point number
+ * to V8, and made this seven times slower than the disk.
+ */
+function runs(
+  length: number,
+  poolLength: number,
+  offset: number,
+  run: (at: number, from: number, count: number) => void,
+): void {
+  let from = offset & (poolLength - 1);
+  for (let at = 0; at < length;) {
+    const count = Math.min(length - at, poolLength - from);
+    run(at, from, count);
+    at += count;
+    from = 0;
   }
+}
+
+interface Run {
+  readonly target: Int32Array;
+  readonly source: Int32Array;
+  readonly at: number;
+  readonly from: number;
+  readonly count: number;
+}
+
+function mix({ target, source, at, from, count }: Run, factor: number, mask: number): void {
+  const odd = factor | 0;
+  for (let i = 0; i < count; i++) target[at + i] = Math.imul(source[from + i]!, odd) ^ mask;
+}
+
+/** The target's bits where they are drawn anew, the source's elsewhere combined with them. */
+function blend({ target, source, at, from, count }: Run, fresh: number): void {
+  for (let i = 0; i < count; i++) target[at + i] = source[from + i]! ^ (target[at + i]! & fresh);
+}
+
+function signed({ buffer, byteOffset, length }: Uint32Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, length);
 }

@@ -1,16 +1,15 @@
-/** Writes a twin: the header, then every tensor's random blocks, a bounded piece at a time. */
+/** Writes a twin: the header, then every tensor from a ring of random blocks of its type, a bounded piece at a time. */
 import { open, type FileHandle } from 'node:fs/promises';
 import { createRandom, normal } from '../../core/random.ts';
-import { alignedBuffer, breathe, writeFully, writeThenRename } from '../file-io.ts';
+import { breathe, writeFully, writeThenRename } from '../file-io.ts';
 import type { GgufMetadata } from '../gguf/metadata.ts';
 import type { TensorType } from '../gguf/tensor-types.ts';
 import { encodeMetadata, layoutGguf, tensorBytes, type GgufLayout } from '../gguf/write.ts';
-import { blockMaker, floatPool, floatType, type FloatType } from './blocks.ts';
-import { chunkKey, fillFloats, fillRandom, randomPool, type ChunkKey } from './random-words.ts';
+import { BlockRings } from './block-rings.ts';
 import type { ShapeTensor } from './tensors.ts';
 
-/** Stays in the second-level cache between making and writing; system calls do not count at this size. */
-export const CHUNK_BYTES = 1 << 20;
+/** An interrupt waits no longer than for this; system calls do not count at this size. */
+const WRITE_BYTES_MAX = 4 << 20;
 /** Norm weights of trained models lie around 1, biases around 0. */
 const NORM_DEVIATION = 0.1;
 const BIAS_DEVIATION = 0.02;
@@ -71,14 +70,12 @@ interface WriterOptions {
 class TensorWriter {
   readonly #handle: FileHandle;
   readonly #options: WriterOptions;
-  readonly #buffer = alignedBuffer(CHUNK_BYTES);
-  readonly #pool: Uint32Array;
-  readonly #floatPools = new Map<string, Uint32Array>();
+  readonly #rings: BlockRings;
 
   constructor(handle: FileHandle, options: WriterOptions) {
     this.#handle = handle;
     this.#options = options;
-    this.#pool = randomPool(CHUNK_BYTES / 4, options.seed);
+    this.#rings = new BlockRings(options.seed);
   }
 
   async write(tensor: TypedTensor, offset: number): Promise<void> {
@@ -88,47 +85,22 @@ class TensorWriter {
     this.#options.onChunk(vector.byteLength);
   }
 
+  /** From the ring's block that belongs to this place of the file, without a copy. */
   async #writeBlocks(tensor: TypedTensor, offset: number): Promise<void> {
-    const { seed, onChunk, signal } = this.#options;
-    const fill = this.#filler(tensor);
+    const { onChunk, signal } = this.#options;
+    const { blockBytes } = tensor.type;
+    const ring = this.#rings.ring(tensor.type, tensor.name);
     const total = tensorBytes(tensor);
-    // Whole blocks and whole 32-bit words in every chunk but the last.
-    const unit = 4 * tensor.type.blockBytes;
-    const chunkBytes = Math.floor(CHUNK_BYTES / unit) * unit;
-    for (let done = 0; done < total; done += chunkBytes) {
+    let from = (Math.ceil(offset / blockBytes) * blockBytes) % ring.byteLength;
+    for (let done = 0; done < total;) {
       await breathe();
       signal?.throwIfAborted();
-      const bytes = Math.min(chunkBytes, total - done);
-      fill(bytes, chunkKey(seed, tensor.name, done / chunkBytes));
-      writeFully(this.#handle, this.#buffer.subarray(0, bytes), offset + done);
+      const bytes = Math.min(WRITE_BYTES_MAX, total - done, ring.byteLength - from);
+      writeFully(this.#handle, ring.subarray(from, from + bytes), offset + done);
+      done += bytes;
+      from = (from + bytes) % ring.byteLength;
       onChunk(bytes);
     }
-  }
-
-  /** Puts a chunk's weights into the buffer. */
-  #filler({ type, name }: TypedTensor): (bytes: number, key: ChunkKey) => void {
-    const { buffer } = this.#buffer;
-    const pool = this.#pool;
-    const wordsOf = (bytes: number): Uint32Array => new Uint32Array(buffer, 0, Math.ceil(bytes / 4));
-    const float = floatType(type);
-    if (float !== null) {
-      const floats = this.#floatsOf(type.name, float);
-      return (bytes, key) => fillFloats(wordsOf(bytes), { floats, pool, fresh: float.fresh }, key);
-    }
-    const make = blockMaker(type, name);
-    const halves = new Uint16Array(buffer);
-    return (bytes, key) => {
-      fillRandom(wordsOf(bytes), pool, key);
-      make(this.#buffer, halves, bytes / type.blockBytes);
-    };
-  }
-
-  #floatsOf(name: string, float: FloatType): Uint32Array {
-    const known = this.#floatPools.get(name);
-    if (known !== undefined) return known;
-    const floats = floatPool(this.#pool, float);
-    this.#floatPools.set(name, floats);
-    return floats;
   }
 }
 
