@@ -47,7 +47,17 @@ async function ofCheckpoint(
     const columns = dimensions[0] ?? 1;
     const byteLength = tensorBytes({ type, dimensions });
     const rows = dimensions.slice(1).reduce((product, size) => product * size, 1);
-    return { name: tensor, type, dimensions, columns, rows, rowBytes: byteLength / rows, offset: 0, byteLength };
+    return {
+      name: tensor,
+      path: name,
+      type,
+      dimensions,
+      columns,
+      rows,
+      rowBytes: byteLength / rows,
+      offset: 0,
+      byteLength,
+    };
   });
   const header: GgufHeader = {
     path: name,

@@ -116,7 +116,8 @@ export function lookOfHeader(
   const { quantisation, contextTokens } = factsOf(header);
   const parts = numberOf(header.metadata, 'split.count') ?? 1;
   const shape = shapeOf(header);
-  const weightBytes = parts > 1 ? bytesOfParts(file.path, parts) : shape.weightBytes;
+  // On the hub the headers of all parts were read.
+  const weightBytes = parts > 1 && !file.isOnHub ? bytesOfParts(file.path, parts) : shape.weightBytes;
   return {
     state: 'readable',
     ...file,
