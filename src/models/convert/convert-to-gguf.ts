@@ -148,10 +148,7 @@ function withoutFolders(job: TensorJob): string {
   );
 }
 
-function placesOf(
-  { jobs }: ConversionPlan,
-  names: readonly string[],
-): ReadonlyMap<string, readonly OutputPlace[]> {
+function placesOf({ jobs }: ConversionPlan, names: readonly string[]): ReadonlyMap<string, readonly OutputPlace[]> {
   const fileOf = (part: number): string | null => (names.length === 1 ? null : (names[part] as string));
   return new Map(
     jobs.map((job) => {

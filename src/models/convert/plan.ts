@@ -79,7 +79,10 @@ function packingsOf(tensors: readonly SourceTensor[]): string[] {
 }
 
 /** llama-quantize sets its keys last, and those of an importance matrix behind them. */
-function finishAsQuantize(metadata: Map<string, GgufValue | EncodedArray>, importance: PlanOptions['importance']): void {
+function finishAsQuantize(
+  metadata: Map<string, GgufValue | EncodedArray>,
+  importance: PlanOptions['importance'],
+): void {
   for (const key of ['general.quantization_version', 'general.file_type']) {
     const value = metadata.get(key) as GgufValue;
     metadata.delete(key);

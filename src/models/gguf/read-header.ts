@@ -1,10 +1,12 @@
 /** Reader of GGUF version 2 and 3 headers. The file is untrusted: every count, length and offset is checked. */
+import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { ByteCursor, HeadTooShort, type FileHead, type FilePart } from './byte-cursor.ts';
 import {
   numberOf,
   VALUE_BYTES,
   VALUE_TYPES,
+  type EncodedArray,
   type GgufArray,
   type GgufNumberType,
   type GgufScalarType,
@@ -96,6 +98,14 @@ export function readGgufHead(head: FileHead): HeadReading {
     if (error instanceof HeadTooShort) return { state: 'short', neededBytes: error.neededBytes };
     throw error;
   }
+}
+
+/** An array from the form that it has in a file. */
+export function decodeArray({ bytes }: EncodedArray): GgufArray {
+  const head = { path: 'an encoded array', bytes: Buffer.from(bytes), fileBytes: bytes.length };
+  const { array } = readArray(new ByteCursor(head), 'it', ARRAY_COUNT_MAX);
+  assert(array !== null, 'no array is longer than the limit');
+  return array;
 }
 
 function openCursor(path: string, part: FilePart | undefined): ByteCursor {

@@ -84,7 +84,11 @@ export async function writeGguf(
 }
 
 export function encodeMetadata(metadata: WritableMetadata): EncodedMetadata {
-  const parts = [...metadata].flatMap(([key, value]) => [encodeString(key), typeCode(value.type === 'encoded' ? 'array' : value.type), encodeValue(value)]);
+  const parts = [...metadata].flatMap(([key, value]) => [
+    encodeString(key),
+    typeCode(value.type === 'encoded' ? 'array' : value.type),
+    encodeValue(value),
+  ]);
   return { count: metadata.size, bytes: Buffer.concat(parts) };
 }
 

@@ -198,7 +198,7 @@ async function writeTexts(
 }
 
 async function writePlannedWeights(
-files: TensorFiles,
+  files: TensorFiles,
   { repack: { model, plan }, output, options }: { repack: Repack; output: PartialOutput; options: RepackOptions },
 ): Promise<void> {
   await mkdir(output.path, { recursive: true });

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
 import { stringsOf, textOf, type GgufMetadata, type GgufValue } from '../gguf/metadata.ts';
-import { readGgufHeader } from '../gguf/read-header.ts';
+import { decodeArray, readGgufHeader } from '../gguf/read-header.ts';
 import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
 import { text, u32 } from './metadata.ts';
 
@@ -69,7 +69,10 @@ export async function vocabularyOfFolder(folder: string, size: number, signal?: 
     const { metadata, tokenCount, preTokenizer, origin } = await tokenizerMetadata(folder, options);
     if (tokenCount !== size) return standInVocabulary(size, `its tokenizer has ${tokenCount} tokens`);
     const rule = origin === 'none' ? '' : `, pre-tokenizer ${preTokenizer} by its rules`;
-    return { entries: metadata, label: `the model's own, from its tokenizer files${rule}`, standInBecause: null };
+    const entries = new Map(
+      [...metadata].map(([key, value]) => [key, value.type === 'encoded' ? decodeArray(value) : value] as const),
+    );
+    return { entries, label: `the model's own, from its tokenizer files${rule}`, standInBecause: null };
   } catch (error) {
     if (!(error instanceof AppError) || !UNUSABLE.includes(error.code)) throw error;
     return standInVocabulary(size, error.message.replaceAll(folder, '').slice(0, REASON_CHARACTERS_MAX));

@@ -142,7 +142,16 @@ function trialOf(
   root: string,
 ): Promise<Trial> {
   const vocabularyOf = (name: string): WritableMetadata => draft.metadata(name);
-  return startTrial({ tokenizer, proofTexts, path: pathOf(files), tokens: draft.tokens, vocabularyOf, root, signal, onStatus });
+  return startTrial({
+    tokenizer,
+    proofTexts,
+    path: pathOf(files),
+    tokens: draft.tokens,
+    vocabularyOf,
+    root,
+    signal,
+    onStatus,
+  });
 }
 
 function pathOf({ folder }: TokenizerSummary): string {

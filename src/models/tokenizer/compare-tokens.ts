@@ -188,7 +188,8 @@ export function compareTokens(reference: Reference, name: string, answer: readon
   const isExplained = explainer(reference, new Set(unequal));
   const different = unequal.filter((i) => !isTwin(texts[i]?.kind ?? TWIN));
   const open = different.filter((i) => !isExplained(texts[i]?.text ?? ''));
-  const words = (list: Int32Array | undefined): string[] => Array.from(list ?? NONE, (id) => tokens.at(id) ?? `<${id}>`);
+  const words = (list: Int32Array | undefined): string[] =>
+    Array.from(list ?? NONE, (id) => tokens.at(id) ?? `<${id}>`);
   const count = (kinds: (kind: string) => boolean): number =>
     texts.reduce((sum, { kind, entries }) => sum + (kinds(kind) ? (entries?.length ?? 1) : 0), 0);
   const byKind: Record<string, number> = {};

@@ -289,7 +289,12 @@ describe('what is in the way', () => {
 });
 
 test('several files are taken up again, and get their names together', async () => {
-  const plan = await planFromFolder(model, { quant: 'Q8_0', tokenizer: new Map(), importance: null, partBytesMax: 1e6 });
+  const plan = await planFromFolder(model, {
+    quant: 'Q8_0',
+    tokenizer: new Map(),
+    importance: null,
+    partBytesMax: 1e6,
+  });
   const whole = join(folder, 'whole.gguf');
   const options = { libraryPath: null, importancePath: null };
   const wholePaths = await writeConverted(plan, whole, { ...options, onProgress() {} });
