@@ -2,7 +2,7 @@
  * Importance matrices of llama.cpp's imatrix tool: how much each input column of a matrix matters. The GGUF form has sums
  * of squares and counts as tensors; the older binary form a list of named float arrays.
  */
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, stat, type FileHandle } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import { readGgufHeader, type GgufTensor } from '../gguf/read-header.ts';
@@ -19,6 +19,8 @@ export type Importance = ReadonlyMap<string, Float32Array>;
 
 /** @throws AppError `model-not-found`, `model-invalid` */
 export async function readImportance(path: string): Promise<Importance> {
+  // Before it is opened: opening a pipe would wait for whoever writes into it.
+  if ((await stat(path).catch(() => null))?.isFile() === false) throw invalid(path, 'it is not a file');
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new AppError('model-not-found', `The importance matrix ${path} cannot be opened.`, {
       hint: 'Check the path and its permissions.',
@@ -55,7 +57,10 @@ async function readGguf(path: string, handle: FileHandle): Promise<Importance> {
       counts.columns * counts.rows !== sums.rows
     )
       throw invalid(path, `${sums.name} has no counts that fit`);
-    importance.set(name, average(readFloats(handle, sums), readFloats(handle, counts)));
+    const countValues = readFloats(handle, counts);
+    // NaN is not above 0, and would pass for "never used".
+    if (!countValues.every(Number.isFinite)) throw invalid(path, `${counts.name} holds an infinite value or NaN`);
+    importance.set(name, average(readFloats(handle, sums), countValues));
   }
   if (importance.size === 0) throw invalid(path, 'it has no tensors that end in .in_sum2');
   return importance;
@@ -95,6 +100,7 @@ function readLegacy(path: string, handle: FileHandle, size: number): Importance 
     if (nameBytes < 1 || nameBytes > NAME_BYTES_MAX) throw invalid(path, `a name of ${nameBytes} bytes`);
     const start = take(nameBytes, 'a name');
     const name = bytes.toString('utf8', start, start + nameBytes);
+    if (importance.has(name)) throw invalid(path, `${name} occurs twice`);
     const calls = int32('a count of calls');
     const count = int32('a count of values');
     const from = take(4 * count, name);

@@ -1,7 +1,8 @@
 /** What a report and an engine need to know about a GGUF model, from its header alone. */
 import { basename, resolve } from 'node:path';
 import type { ModelTraffic } from '../../core/roofline-schema.ts';
-import { numberOf, textOf } from './metadata.ts';
+import { countOf } from './cache-values.ts';
+import { textOf } from './metadata.ts';
 import { readGgufModel } from './parts.ts';
 import type { GgufHeader } from './read-header.ts';
 import { trafficOf } from './traffic.ts';
@@ -53,7 +54,7 @@ export function factsOf(header: GgufHeader): GgufModelFacts {
     parameterCount,
     bitsPerWeight: parameterCount === 0 ? 0 : (dataBytes * 8) / parameterCount,
     quantisation: dominantType(header),
-    contextTokens: numberOf(metadata, `${architecture}.context_length`) ?? 0,
+    contextTokens: countOf(metadata, `${architecture}.context_length`) ?? 0,
     vocabularySize: vocabulary?.tokens.length ?? 0,
     addBos: vocabulary?.addBos ?? false,
     bosTokenId: vocabulary?.bosTokenId ?? null,

@@ -53,7 +53,18 @@ export function filesOfModel(path: string): string[] {
 export async function readGgufModel(path: string, arrayItemsMax?: number): Promise<GgufHeader> {
   const first = await readGgufHeader(path, undefined, arrayItemsMax);
   const count = numberOf(first.metadata, 'split.count') ?? 1;
-  if (count <= 1) return first;
+  if (count <= 1) {
+    const named = parsePartName(basename(path))?.count ?? 1;
+    if (named <= 1) return first;
+    // The first part would pass for a small model.
+    throw new AppError(
+      'model-invalid',
+      `${path} is one of ${named} files by its name, and a whole model by its header.`,
+      {
+        hint: 'Download the model again, all of its files, or rename it where it is whole.',
+      },
+    );
+  }
   const names = partNames(basename(path), count);
   if (names === null) {
     throw new AppError(

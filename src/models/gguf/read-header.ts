@@ -1,4 +1,5 @@
 /** Reader of GGUF version 2 and 3 headers. The file is untrusted: every count, length and offset is checked. */
+import { statSync } from 'node:fs';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { ByteCursor, HeadTooShort, type FileHead, type FilePart } from './byte-cursor.ts';
@@ -110,13 +111,15 @@ export function decodeArray({ bytes }: EncodedArray): GgufArray {
 
 function openCursor(path: string, part: FilePart | undefined): ByteCursor {
   try {
-    return new ByteCursor(path, part);
+    // Before it is opened: opening a pipe would wait for whoever writes into it.
+    if (statSync(path).isFile()) return new ByteCursor(path, part);
   } catch (cause) {
     throw new AppError('model-not-found', `The model ${path} cannot be opened.`, {
       hint: 'Check the path and its permissions.',
       cause,
     });
   }
+  throw new AppError('model-unsupported', `${path} is not a file.`, { hint: 'Give the path of one .gguf file.' });
 }
 
 function parse(cursor: ByteCursor, arrayItemsMax: number): GgufHeader {
@@ -147,6 +150,7 @@ function parse(cursor: ByteCursor, arrayItemsMax: number): GgufHeader {
   const tensors = infos.map((info) => placeTensor(cursor, info, { dataOffset, alignment }));
   checkNames(cursor, tensors);
   checkComplete(cursor, tensors);
+  checkOverlaps(cursor, tensors);
   const { path, fileBytes } = cursor;
   const values = { metadata, arrayLengths, valueOffsets, metadataRange };
   return { path, fileBytes, version, alignment, ...values, dataOffset, tensors };
@@ -266,7 +270,9 @@ function readNumbers(bytes: Buffer, type: GgufNumberType, count: number): ArrayL
 }
 
 function readAlignment(cursor: ByteCursor, metadata: ReadonlyMap<string, GgufValue>): number {
-  const alignment = numberOf(metadata, 'general.alignment') ?? ALIGNMENT_DEFAULT;
+  const stored = metadata.get('general.alignment');
+  // One of another kind is no reason for the default: the writer had something in mind.
+  const alignment = stored === undefined ? ALIGNMENT_DEFAULT : (numberOf(metadata, 'general.alignment') ?? Number.NaN);
   const isPowerOfTwo = Number.isInteger(alignment) && alignment > 0 && Number.isInteger(Math.log2(alignment));
   if (!isPowerOfTwo || alignment > ALIGNMENT_MAX) {
     throw cursor.invalid(`general.alignment is ${alignment}, not a power of two up to ${ALIGNMENT_MAX}`);
@@ -359,4 +365,14 @@ function checkComplete(cursor: ByteCursor, tensors: readonly GgufTensor[]): void
       context: { path: cursor.path, fileBytes: cursor.fileBytes, neededBytes: end },
     },
   );
+}
+
+/** Two tensors on the same bytes are a fault or an attack: one of them has values that are not its own. */
+function checkOverlaps(cursor: ByteCursor, tensors: readonly GgufTensor[]): void {
+  const sorted = tensors.toSorted((a, b) => a.offset - b.offset);
+  for (const [i, { name, offset, byteLength }] of sorted.entries()) {
+    const next = sorted[i + 1];
+    if (next === undefined || offset + byteLength <= next.offset) continue;
+    throw cursor.invalid(`the tensors ${name} and ${next.name} lie on the same bytes, from byte ${next.offset}`);
+  }
 }

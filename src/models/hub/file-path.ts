@@ -28,8 +28,8 @@ export function checkPaths(paths: readonly string[], repo: string): void {
     if (fault !== null) throw unusable(repo, `the file name ${JSON.stringify(path.slice(0, 100))} has ${fault}`);
     const folded = path.normalize('NFC').toLowerCase();
     const other = seen.get(folded);
-    if (other !== undefined && other !== path)
-      throw unusable(repo, `${other} and ${path} are one file on macOS and Windows`);
+    if (other === path) throw unusable(repo, `${path} is listed twice`);
+    if (other !== undefined) throw unusable(repo, `${other} and ${path} are one file on macOS and Windows`);
     seen.set(folded, path);
   }
 }

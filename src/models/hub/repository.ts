@@ -39,21 +39,32 @@ export async function readRevision(
   ask: { repo: string; revision: string; signal?: AbortSignal | undefined },
 ): Promise<Revision> {
   const { repo, revision, signal } = ask;
-  const answer = await modelInfo({
-    name: repo,
-    revision,
-    additionalFields: ['sha', 'cardData'],
-    hubUrl: hub.settings.endpoint,
-    fetch: libraryFetch(hub, { what: repo, signal }),
-  });
+  const what = `the description of ${repo}`;
+  const answer = await readByLibrary({ hub, what, signal }, () =>
+    modelInfo({
+      name: repo,
+      revision,
+      additionalFields: ['sha', 'cardData'],
+      hubUrl: hub.settings.endpoint,
+      fetch: libraryFetch(hub, { what: repo, signal }),
+    }),
+  );
   const parsed = info.safeParse(answer);
-  if (!parsed.success) throw notAHub(hub, `the description of ${repo}`);
+  if (!parsed.success) throw notAHub(hub, what);
   const licence = parsed.data.cardData?.license;
   return { commit: parsed.data.sha, licence: typeof licence === 'string' ? licence.slice(0, 100) : null };
 }
 
 /** Every file at a commit. @throws AppError as `callHub` does, `model-invalid` for a listing that makes no sense */
 export async function listRepository(
+  hub: Hub,
+  { repo, commit, signal }: { repo: string; commit: string; signal?: AbortSignal | undefined },
+): Promise<RepoFile[]> {
+  const what = `the list of the files of ${repo}`;
+  return readByLibrary({ hub, what, signal }, () => readListing(hub, { repo, commit, signal }));
+}
+
+async function readListing(
   hub: Hub,
   { repo, commit, signal }: { repo: string; commit: string; signal?: AbortSignal | undefined },
 ): Promise<RepoFile[]> {
@@ -77,6 +88,8 @@ export async function listRepository(
     }
     if (lfs !== undefined) files.push({ path, sizeBytes: lfs.size, hash: lfs.oid, hashKind: 'sha256' });
     else if (oid !== undefined) files.push({ path, sizeBytes: size, hash: oid, hashKind: 'git' });
+    // A file without a hash cannot be checked, and leaving it out would make another model of this one.
+    else throw notAHub(hub, `the list of the files of ${repo}`);
   }
   return files;
 }
@@ -89,7 +102,20 @@ export function resolveUrl(
   return new URL(`${settings.endpoint}/${repo}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`);
 }
 
+/** The library reads an answer without doubting it: what it stumbles over is not the hub's. */
+async function readByLibrary<T>(
+  { hub, what, signal }: { hub: Hub; what: string; signal: AbortSignal | undefined },
+  read: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof AppError || signal?.aborted === true) throw error;
+    throw notAHub(hub, what, error);
+  }
+}
+
 /** A proxy's or a hotel's page instead of the hub: what is in the cache may be used. */
-function notAHub({ settings }: Hub, what: string): AppError {
-  return connectionLost(`${settings.endpoint} did not send ${what}, but something else`);
+function notAHub({ settings }: Hub, what: string, cause?: unknown): AppError {
+  return connectionLost(`${settings.endpoint} did not send ${what}, but something else`, cause);
 }

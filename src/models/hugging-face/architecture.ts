@@ -1,5 +1,6 @@
 /** The dense architectures that are understood in full: sizes from the header, and what is refused. */
 import { AppError } from '../../core/errors.ts';
+import { countOf } from '../gguf/cache-values.ts';
 import { numberOf, requiredCount, textOf } from '../gguf/metadata.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
 import { FAMILIES, isArchitectureName, type ArchitectureName, type Family } from './families.ts';
@@ -50,11 +51,12 @@ export function readArchitecture(header: GgufHeader): Architecture {
     headSize,
     normEpsilon: numberOf(metadata, `${name}.attention.layer_norm_rms_epsilon`) ?? 1e-5,
     ropeBase: numberOf(metadata, `${name}.rope.freq_base`) ?? 10_000,
-    contextTokens: numberOf(metadata, `${name}.context_length`) ?? 0,
+    contextTokens: countOf(metadata, `${name}.context_length`) ?? 0,
     rotarySize: numberOf(metadata, `${name}.rope.dimension_count`) ?? headSize,
     family: FAMILIES[name],
   };
   checkHeads(header, architecture);
+  checkNumbers(header, architecture);
   return architecture;
 }
 
@@ -69,6 +71,14 @@ function refuseExperts({ metadata, path }: GgufHeader, name: string): void {
       },
     );
   }
+}
+
+/** Floats that every layer computes with: NaN or infinity in them would go into config.json as null. */
+function checkNumbers({ path }: GgufHeader, { normEpsilon, ropeBase }: Architecture): void {
+  if (Number.isFinite(normEpsilon) && normEpsilon >= 0 && Number.isFinite(ropeBase) && ropeBase > 0) return;
+  throw new AppError('model-invalid', `${path}: norms with ${normEpsilon} and rotary base ${ropeBase} cannot be.`, {
+    hint: 'Download or convert the model again.',
+  });
 }
 
 function checkHeads(

@@ -36,6 +36,7 @@ export interface MappedModel {
   readonly tensors: readonly MappedTensor[];
 }
 
+/** Rejects with `model-invalid` or `model-unsupported`. */
 export function mapTensors(header: GgufHeader): MappedModel {
   const architecture = readArchitecture(header);
   const tensors = header.tensors
@@ -105,12 +106,8 @@ function permutedHeadCount(architecture: Architecture, ggufName: string): number
 /** A model that lacks a layer loads nowhere: better to say so than to convert it. */
 function checkLayers(header: GgufHeader, { layerCount, family }: Architecture, tensors: readonly MappedTensor[]): void {
   const names = new Set(tensors.map(({ name }) => name));
-  const needed = ['model.embed_tokens.weight', 'model.norm.weight'];
-  for (let layer = 0; layer < layerCount; layer++) {
-    for (const part of family.neededParts) needed.push(`model.layers.${layer}.${part}.weight`);
-  }
-  const missing = needed.find((name) => !names.has(name));
-  if (missing === undefined) return;
+  const missing = firstMissing(names, layerCount, family);
+  if (missing === null) return;
   throw new AppError(
     'model-invalid',
     `${header.path}: the header announces ${layerCount} layers but ${missing} is missing.`,
@@ -118,6 +115,16 @@ function checkLayers(header: GgufHeader, { layerCount, family }: Architecture, t
       hint: 'Download or convert the model again.',
     },
   );
+}
+
+/** One after the other: a damaged header announces billions of layers, of which the first is missing. */
+function firstMissing(names: ReadonlySet<string>, layerCount: number, { neededParts }: Family): string | null {
+  for (const name of ['model.embed_tokens.weight', 'model.norm.weight']) if (!names.has(name)) return name;
+  for (let layer = 0; layer < layerCount; layer++) {
+    const part = neededParts.find((needed) => !names.has(`model.layers.${layer}.${needed}.weight`));
+    if (part !== undefined) return `model.layers.${layer}.${part}.weight`;
+  }
+  return null;
 }
 
 /**

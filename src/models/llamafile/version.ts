@@ -49,7 +49,8 @@ function findLiteral(
   program: VersionLiteral['program'],
 ): VersionLiteral | null {
   let left = SCAN_BYTES_MAX;
-  const memory = Buffer.allocUnsafeSlow(CHUNK_BYTES + LITERAL_BYTES);
+  const longest = ranges.reduce((most, { start, end }) => Math.max(most, end - start), 0);
+  const memory = Buffer.allocUnsafeSlow(Math.min(longest, CHUNK_BYTES + LITERAL_BYTES));
   for (const { start, end } of ranges) {
     for (let at = start; at < end && left > 0; at += CHUNK_BYTES) {
       // A literal across the border of two chunks is found with the first.

@@ -23,7 +23,11 @@ export function logicalTensors(path: string, { tensors, packingOf, config }: Mlx
   const hasOffset = OFFSET_NORM_TYPES.has(config['model_type']);
   for (const weight of tensors.values()) {
     const { name, shape } = weight;
-    if (name.endsWith('.scales') || name.endsWith('.biases') || isDerived(name, tied)) continue;
+    if (isDerived(name, tied)) continue;
+    if (/\.(scales|biases)$/.test(name)) {
+      requireOwner(path, name, tensors);
+      continue;
+    }
     const module = name.replace(/\.weight$/, '');
     const scales = name.endsWith('.weight') ? tensors.get(`${module}.scales`) : undefined;
     if (scales === undefined) {
@@ -37,6 +41,13 @@ export function logicalTensors(path: string, { tensors, packingOf, config }: Mlx
     logical.push(packedTensor(path, weight, { packing, scales, biases: packing.mode === 'affine' ? biases : null }));
   }
   return logical;
+}
+
+/** Scales or biases of nothing would be left out in silence, and the weights with them that they are named after. */
+function requireOwner(path: string, name: string, tensors: MlxModel['tensors']): void {
+  const module = name.replace(/\.(scales|biases)$/, '');
+  const isPacked = tensors.has(`${module}.weight`) && tensors.has(`${module}.scales`);
+  if (!isPacked) throw invalid(path, `${name} belongs to no packed matrix`);
 }
 
 /** Old files store rotary frequencies, and some a second copy of a tied output matrix. */

@@ -127,7 +127,7 @@ async function isFile(path: string): Promise<boolean> {
 
 /** Empty where there is no such file. */
 async function readStart(path: string, bytesMax: number): Promise<string> {
-  const handle = await open(path, 'r').catch(() => null);
+  const handle = (await isFile(path)) ? await open(path, 'r').catch(() => null) : null;
   if (handle === null) return '';
   try {
     const { size } = await handle.stat();

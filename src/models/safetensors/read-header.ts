@@ -1,5 +1,5 @@
 /** Reader of safetensors headers. The file is untrusted: lengths, shapes and offsets are checked before use. */
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
 import { readFully } from '../file-io.ts';
 import { isDtype, planBytes, type Dtype } from './format.ts';
@@ -70,6 +70,8 @@ function checkCoverage(
 }
 
 async function readJson(path: string): Promise<{ json: string; dataOffset: number; fileBytes: number }> {
+  // Before it is opened: opening a pipe would wait for whoever writes into it.
+  if ((await stat(path).catch(() => null))?.isFile() === false) throw invalid(path, 'it is not a file');
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
       hint: 'Check the path and its permissions.',
@@ -104,10 +106,16 @@ function parseEntries(path: string, json: string): [string, Record<string, unkno
   const entries = Object.entries(parsed).filter(([name]) => name !== '__metadata__');
   if (entries.length > TENSOR_COUNT_MAX)
     throw invalid(path, `it lists ${entries.length} tensors, ${TENSOR_COUNT_MAX} are allowed`);
-  return entries.map(([name, entry]) => {
+  const records = entries.map(([name, entry]): [string, Record<string, unknown>] => {
     if (!isRecord(entry)) throw invalid(path, `the entry of ${name} is not an object`);
     return [name, entry];
   });
+  // JSON.parse keeps the last of two equal keys: the text has more places than the object then.
+  const places = json.match(/(?<!\\)"data_offsets"\s*:/g)?.length ?? 0;
+  const notes = parsed['__metadata__'];
+  const others = [parsed, isRecord(notes) ? notes : {}].filter((record) => Object.hasOwn(record, 'data_offsets'));
+  if (places - others.length > records.length) throw invalid(path, 'a tensor occurs twice in its header');
+  return records;
 }
 
 interface Place {

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
 import { addedVocabulary } from './added-vocabulary.ts';
 import { byteLevelBytes } from './byte-level.ts';
-import { isRecord, recordsIn, textIn, type JsonRecord } from './json-values.ts';
+import { invalidFile, isRecord, recordsIn, textIn, type JsonRecord } from './json-values.ts';
 import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
 
 export interface BpeVocabulary {
@@ -26,7 +26,7 @@ export function bpeVocabulary(
   assertFits(byId, { size, folder: files.folder });
   const tokens: string[] = [];
   const types: number[] = [];
-  const decode = tokenDecoder(tokenizer.decoder);
+  const decode = tokenDecoder(tokenizer.decoder, files.folder);
   for (let id = 0; id < size; id++) {
     const text = byId.get(id);
     const entry = text === undefined ? undefined : added.get(text);
@@ -81,10 +81,19 @@ export function looksSpecial(token: string): boolean {
   );
 }
 
+/** As long as a token may be at all. */
+const DECODED_CHARACTERS_MAX = 16_384;
+
 /** What the decoder makes of one token that stands alone. */
-function tokenDecoder(decoder: JsonRecord | null): (token: string) => string {
+function tokenDecoder(decoder: JsonRecord | null, path: string): (token: string) => string {
   const steps = decoder?.['type'] === 'Sequence' ? recordsIn(decoder, 'decoders') : decoder === null ? [] : [decoder];
-  return (token) => steps.reduce((text, step) => decodeStep(text, step), token);
+  return (token) =>
+    steps.reduce((text, step) => {
+      const decoded = decodeStep(text, step);
+      // A sequence of steps that each double a text has no end.
+      if (decoded.length > DECODED_CHARACTERS_MAX) throw invalidFile(path, 'its decoder makes endless text of a token');
+      return decoded;
+    }, token);
 }
 
 function decodeStep(text: string, step: JsonRecord): string {
@@ -109,6 +118,8 @@ function decodeStep(text: string, step: JsonRecord): string {
 
 function stripped(text: string, step: JsonRecord): string {
   const content = textIn(step, 'content') ?? ' ';
+  // Nothing can be taken off any number of times.
+  if (content === '') return text;
   const count = (key: string): number => (typeof step[key] === 'number' ? step[key] : 0);
   let out = text;
   for (let i = 0; i < count('start') && out.startsWith(content); i++) out = out.slice(content.length);

@@ -7,7 +7,7 @@ import { booleanIn, isRecord, recordsIn, textIn, type JsonRecord } from './json-
 import { jsonPieces, modelPieces, type PieceVocabulary } from './piece-vocabulary.ts';
 import { readSentencePieceModel, type SentencePieceModel } from './sentencepiece-model.ts';
 import { specialVocabulary } from './special-vocabulary.ts';
-import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
+import { TOKEN_COUNT_MAX, type TokenizerFiles, type TokenizerJsonFile } from './tokenizer-files.ts';
 
 export interface TokenizerDraft {
   /** Byte-level BPE needs a pre-tokenizer; pieces (SentencePiece, Unigram) have none and say `default`. */
@@ -67,6 +67,11 @@ function modelFacts({ config }: TokenizerFiles, given: number | null): ModelFact
   const stored = inner['vocab_size'] ?? config?.['vocab_size'];
   const size =
     given ?? (Number.isSafeInteger(stored) && (stored as number) > 0 ? (stored as number) : (known?.[1] ?? null));
+  if (size !== null && size > TOKEN_COUNT_MAX) {
+    throw new AppError('model-invalid', `the model claims ${size} rows for tokens, ${TOKEN_COUNT_MAX} are allowed.`, {
+      hint: 'Download config.json again: vocab_size in it is wrong.',
+    });
+  }
   return { family: known?.[0] ?? 'other', vocabularySize: size };
 }
 

@@ -5,7 +5,7 @@
 import { invalidFile } from './json-values.ts';
 
 /** As for tokenizer.json. */
-const PIECE_COUNT_MAX = 1_000_000;
+const PIECE_COUNT_MAX = 1 << 19;
 const PIECE_BYTES_MAX = 65_536;
 
 /** SentencePiece's own numbers, which GGUF's token types repeat. */
@@ -61,8 +61,8 @@ function readPiece(bytes: Uint8Array, path: string): Piece {
     else if (field.number === 2 && field.fixed32 !== null) score = field.fixed32;
     else if (field.number === 3 && field.varint !== null) type = field.varint;
   }
-  if (text === null || type < 1 || type > 6)
-    throw invalidFile(path, 'it holds a piece without text or with an unknown type');
+  if (text === null || type < 1 || type > 6 || !Number.isFinite(score))
+    throw invalidFile(path, 'it holds a piece without text, with an unknown type or with a score that is no number');
   return { text, score, type };
 }
 

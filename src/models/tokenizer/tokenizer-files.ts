@@ -1,14 +1,13 @@
 /** Hugging Face's tokenizer files of one folder. They are untrusted: sizes, types, depth and text are checked here, once. */
-import { existsSync } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { assertNesting, asRecord, booleanIn, invalidFile, textIn, type JsonRecord } from './json-values.ts';
 
 /** Gemma 3's tokenizer.json, the largest in use, has 33 MB. */
 const TOKENIZER_BYTES_MAX = 96 << 20;
-/** Vocabularies reach 262,144 entries today; DeepSeek, Qwen and gpt-oss have up to 201,088. */
-const TOKEN_COUNT_MAX = 1_000_000;
+/** Vocabularies and embeddings reach 262,208 rows today (Gemma 3); every row costs memory, also where it is only claimed. */
+export const TOKEN_COUNT_MAX = 1 << 19;
 /** About two merges a token: Gemma 3 has 514,906. */
 const MERGE_COUNT_MAX = 2_000_000;
 /** The longest pieces in use are runs of 256 spaces; a text of this length is no token. */
@@ -117,6 +116,7 @@ export function parseTokenizerJson(raw: JsonRecord, path: string): TokenizerJson
   const type = modelType(model, path);
   const { vocabulary, scores } = type === 'BPE' ? readBpeVocabulary(model, path) : readUnigram(model, path);
   const { merges, arePairs } = type === 'BPE' ? readMerges(model['merges'], path) : { merges: [], arePairs: false };
+  checkMerges(merges, { vocabulary, prefix: textIn(model, 'continuing_subword_prefix') ?? '', path });
   const part = (name: string): JsonRecord | null =>
     raw[name] === null || raw[name] === undefined ? null : asRecord(raw[name], `${path}: ${name}`);
   const unknownId = model['unk_id'];
@@ -158,7 +158,15 @@ function readBpeVocabulary(model: JsonRecord, path: string): { vocabulary: Map<s
   if (entries.length > TOKEN_COUNT_MAX)
     throw invalidFile(path, `it has ${entries.length} tokens, more than the ${TOKEN_COUNT_MAX} that are allowed`);
   const vocabulary = new Map<string, number>();
-  for (const [token, id] of entries) vocabulary.set(checkedToken(token, path), checkedId(id, path, token));
+  const tokenOf = new Map<number, string>();
+  for (const [token, value] of entries) {
+    const id = checkedId(value, path, token);
+    const other = tokenOf.get(id);
+    // Only one of them could be written, and which one would be chance.
+    if (other !== undefined) throw invalidFile(path, `${shown(other)} and ${shown(token)} have the same id, ${id}`);
+    vocabulary.set(checkedToken(token, path), id);
+    tokenOf.set(id, token);
+  }
   return { vocabulary, scores: null };
 }
 
@@ -171,7 +179,7 @@ function readUnigram(model: JsonRecord, path: string): { vocabulary: Map<string,
   const scores: number[] = [];
   for (const [id, item] of items.entries()) {
     const [token, score] = Array.isArray(item) ? (item as unknown[]) : [];
-    if (typeof token !== 'string' || typeof score !== 'number')
+    if (typeof token !== 'string' || typeof score !== 'number' || !Number.isFinite(score))
       throw invalidFile(path, `model.vocab[${id}] is not a text with a score`);
     if (!vocabulary.has(checkedToken(token, path))) vocabulary.set(token, id);
     scores.push(score);
@@ -203,6 +211,18 @@ function readMerges(value: unknown, path: string): { merges: [string, string][];
     return [left, right];
   });
   return { merges, arePairs };
+}
+
+/** The library that these files are for loads none with a merge of, or into, a text that is no token. */
+function checkMerges(
+  merges: readonly (readonly [string, string])[],
+  { vocabulary, prefix, path }: { vocabulary: ReadonlyMap<string, number>; prefix: string; path: string },
+): void {
+  for (const [i, [left, right]] of merges.entries()) {
+    const joined = left + (right.startsWith(prefix) ? right.slice(prefix.length) : right);
+    const unknown = [left, right, joined].find((text) => !vocabulary.has(text));
+    if (unknown !== undefined) throw invalidFile(path, `merge ${i} needs ${shown(unknown)}, which is no token`);
+  }
 }
 
 function readAddedTokens(
@@ -238,8 +258,12 @@ function checkedToken(token: string, path: string): string {
 }
 
 function checkedId(id: unknown, path: string, token: string): number {
-  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < 2 * TOKEN_COUNT_MAX) return id;
-  throw invalidFile(path, `the token ${JSON.stringify(token.slice(0, 80))} has the id ${String(id).slice(0, 40)}`);
+  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < TOKEN_COUNT_MAX) return id;
+  throw invalidFile(path, `the token ${shown(token)} has the id ${String(id).slice(0, 40)}`);
+}
+
+function shown(token: string): string {
+  return JSON.stringify(token.slice(0, 80));
 }
 
 function readAddedIds(value: JsonRecord | null, path: string): ReadonlyMap<string, number> | null {
@@ -262,8 +286,8 @@ async function readTemplates(folder: string): Promise<TokenizerFiles['templateFi
 }
 
 async function namedTemplates(folder: string): Promise<NamedTemplate[]> {
-  if (!existsSync(folder)) return [];
-  const names = (await readdir(folder)).filter((name) => name.endsWith('.jinja')).toSorted();
+  const all = await readdir(folder).catch((): string[] => []);
+  const names = all.filter((name) => name.endsWith('.jinja')).toSorted();
   if (names.length > TEMPLATE_COUNT_MAX)
     throw invalidFile(folder, `it has ${names.length} templates, more than the ${TEMPLATE_COUNT_MAX} that are allowed`);
   const templates: NamedTemplate[] = [];
@@ -296,17 +320,14 @@ async function readText(path: string, bytesMax: number): Promise<string | null> 
   }
 }
 
-/** Null for a file that does not exist. The size is checked before anything is allocated. */
+/** Null for a file that does not exist. Kind and size are checked before it is opened: a pipe would wait for its writer. */
 async function readBytes(path: string, bytesMax: number): Promise<Uint8Array | null> {
-  if (!existsSync(path)) return null;
-  const handle = await open(path, 'r').catch((cause: unknown) => {
+  const info = await stat(path).catch(() => null);
+  if (info === null) return null;
+  if (!info.isFile()) throw invalidFile(path, 'it is not a file');
+  if (info.size > bytesMax)
+    throw invalidFile(path, `it has ${info.size} bytes, more than the ${bytesMax} that are allowed`);
+  return readFile(path).catch((cause: unknown) => {
     throw new AppError('model-not-found', `${path} cannot be opened.`, { hint: 'Check its permissions.', cause });
   });
-  try {
-    const { size } = await handle.stat();
-    if (size > bytesMax) throw invalidFile(path, `it has ${size} bytes, more than the ${bytesMax} that are allowed`);
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
 }

@@ -69,6 +69,16 @@ describe('GGUF', () => {
   test('NaN is an error', async () => {
     await expect(readImportance(await gguf([1], [Number.NaN]))).rejects.toThrow('infinite value or NaN');
   });
+
+  test.each([Number.NaN, Infinity])('a count of %s is an error, not "never used"', async (count) => {
+    await expect(readImportance(await gguf([count], [2, 4]))).rejects.toThrow(
+      'blk.0.attn_q.weight.counts holds an infinite value or NaN',
+    );
+  });
+
+  test('a folder is none', async () => {
+    await expect(readImportance(folder)).rejects.toThrow('it is not a file');
+  });
 });
 
 describe('the older form', () => {
@@ -79,6 +89,12 @@ describe('the older form', () => {
 
   test.each([2 ** 31 - 1, -1, 0, 1_000])('%i values that are not there are an error', async (claimed) => {
     await expect(readImportance(await file(legacy('a', 1, [1, 2], claimed)))).rejects.toThrow(AppError);
+  });
+
+  test('a name that occurs twice is an error', async () => {
+    const one = legacy('a', 1, [1]).subarray(4);
+    const bytes = Buffer.concat([Buffer.from(Int32Array.of(2).buffer), one, one]);
+    await expect(readImportance(await file(bytes))).rejects.toThrow('a occurs twice');
   });
 
   test('cut at every byte it is an error', async () => {

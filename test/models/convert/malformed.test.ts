@@ -103,6 +103,7 @@ function withHeader(json: string): Buffer {
 
 const Q = 'model.layers.0.self_attn.q_proj.weight';
 const K = 'model.layers.0.self_attn.k_proj.weight';
+const O = 'model.layers.0.self_attn.o_proj.weight';
 
 describe('safetensors', () => {
   test('the unchanged model converts', async () => {
@@ -137,7 +138,7 @@ describe('safetensors', () => {
       /attn_k.weight is missing/,
     ],
     'a tensor under two names': [
-      (h) => rename(h, K, 'language_model.model.layers.0.self_attn.q_proj.weight'),
+      (h) => rename(h, O, 'language_model.model.layers.0.self_attn.q_proj.weight'),
       /two tensors would be called/,
     ],
   };
@@ -146,9 +147,23 @@ describe('safetensors', () => {
     expect((await convert(await withWeights(rebuilt(change))))?.message).toMatch(words);
   });
 
+  test('a name that occurs twice with one place is an error', async () => {
+    const json = original.toString('utf8', 8, 8 + Number(original.readBigUInt64LE()));
+    const header = JSON.parse(json) as Header;
+    const twice = json.replace(/}\s*$/, `,${JSON.stringify(Q)}:${JSON.stringify({ ...header[Q], shape: [1024] })}}`);
+    expect((await convert(await withWeights(withHeader(twice))))?.message).toMatch(/a tensor occurs twice/);
+  });
+
+  test('a tensor that is called as a key of the header is none of its keys', async () => {
+    const named = rebuilt((header) => rename(header, K, 'data_offsets'));
+    expect((await convert(await withWeights(named)))?.message).toMatch(/the tensor data_offsets is not part of a/);
+  });
+
   test('a name that occurs twice is an error', async () => {
     const json = original.toString('utf8', 8, 8 + Number(original.readBigUInt64LE()));
-    expect((await convert(await withWeights(withHeader(json.replace(K, Q)))))?.message).toMatch(/belong to no tensor/);
+    expect((await convert(await withWeights(withHeader(json.replace(K, Q)))))?.message).toMatch(
+      /a tensor occurs twice/,
+    );
   });
 
   test.each([0n, 2n ** 63n, 2n ** 64n - 1n, 2n ** 32n, 100_000_001n, 7n])(
@@ -326,6 +341,16 @@ test('a part of a split GGUF that is missing is an error', async () => {
     code: 'model-invalid',
     message: `The model has 2 parts, and ${join(folder, 'm-00002-of-00002.gguf')} is missing.`,
   });
+  const second = join(folder, 'm-00002-of-00002.gguf');
+  await writeConverted(plan, second, RUN);
+  await expect(planFromGguf(path, { quant: 'F16', importance: null })).rejects.toThrow(
+    'says that it is part unknown of 2; by its name it is 1 of 2',
+  );
+  const whole = await planFromFolder(folder, { quant: 'BF16', tokenizer: new Map(), importance: null });
+  await writeConverted(whole, path, RUN);
+  await expect(planFromGguf(path, { quant: 'F16', importance: null })).rejects.toThrow(
+    'is one of 2 files by its name, and a whole model by its header',
+  );
   const other = join(folder, 'other.gguf');
   await writeConverted(plan, other, RUN);
   await expect(planFromGguf(other, { quant: 'F16', importance: null })).rejects.toThrow(

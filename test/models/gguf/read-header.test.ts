@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -116,6 +117,43 @@ describe('readGgufHeader', async () => {
     const tensor = { name: 'a', type: tensorTypeNamed('F32'), dimensions: [1], bytes: new Uint8Array(4) };
     await writeGguf(path, { metadata: new Map(), tensors: [tensor, tensor] });
     expect((await failure(readGgufHeader(path))).message).toContain('the tensor a occurs twice');
+  });
+
+  it('refuses two tensors on the same bytes, wherever they overlap', async () => {
+    const tensor = { type: tensorTypeNamed('F32'), dimensions: [32], bytes: new Uint8Array(128) };
+    await writeGguf(path, { metadata: new Map(), tensors: ['a', 'b', 'c'].map((name) => ({ ...tensor, name })) });
+    const { dataOffset } = await readGgufHeader(path);
+    for (const offset of [0, 32, 96, 160, 224]) {
+      await patched(path, join(folder, 'overlap.gguf'), (bytes) => {
+        // Name, one dimension, type, offset: the last is the third's.
+        bytes.writeBigUInt64LE(BigInt(offset), bytes.lastIndexOf('c', dataOffset) + 1 + 4 + 8 + 4);
+      });
+      expect((await failure(readGgufHeader(join(folder, 'overlap.gguf')))).message).toMatch(
+        /the tensors \w and \w lie on the same bytes, from byte \d+/,
+      );
+    }
+  });
+
+  it('takes tensors that lie in another order than they are listed', async () => {
+    const tensor = { type: tensorTypeNamed('F32'), dimensions: [32], bytes: new Uint8Array(128) };
+    await writeGguf(path, { metadata: new Map(), tensors: ['a', 'b'].map((name) => ({ ...tensor, name })) });
+    const { dataOffset } = await readGgufHeader(path);
+    await patched(path, path, (bytes) => {
+      for (const [name, offset] of [
+        ['a', 128n],
+        ['b', 0n],
+      ] as const)
+        bytes.writeBigUInt64LE(offset, bytes.lastIndexOf(name, dataOffset) + 1 + 4 + 8 + 4);
+    });
+    expect((await readGgufHeader(path)).tensors.map(({ offset }) => offset - dataOffset)).toEqual([128, 0]);
+  });
+
+  it('refuses folders, and pipes without waiting for them', async () => {
+    expect(await failure(readGgufHeader(folder))).toMatchObject({ code: 'model-unsupported' });
+    if (process.platform === 'win32') return;
+    const pipe = join(folder, 'pipe.gguf');
+    execFileSync('mkfifo', [pipe]);
+    expect((await failure(readGgufHeader(pipe))).message).toContain('is not a file');
   });
 
   it('says when there is no file', async () => {

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { checkPaths } from '../../../src/models/hub/file-path.ts';
 import { retryAfterMs } from '../../../src/models/hub/refusals.ts';
 import { hubSettings } from '../../../src/models/hub/settings.ts';
 import { formatHubSpec, parseHubSpec } from '../../../src/models/hub/spec.ts';
@@ -37,6 +38,16 @@ describe('a specification', () => {
     'hf:o m',
   ])('%s is refused', (text) => {
     expect(() => parseHubSpec(text)).toThrow(expect.objectContaining({ code: 'usage' }));
+  });
+});
+
+describe('paths that a listing names', () => {
+  it.each([
+    [['../x'], 'a part that leads elsewhere'],
+    [['a.gguf', 'A.gguf'], 'a.gguf and A.gguf are one file on macOS and Windows'],
+    [['a.gguf', 'a.gguf'], 'a.gguf is listed twice'],
+  ])('%j', (paths, message) => {
+    expect(() => checkPaths(paths, 'o/m')).toThrow(message);
   });
 });
 

@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { draftTokenizer } from '../../../src/models/tokenizer/draft.ts';
 import { readSentencePieceModel } from '../../../src/models/tokenizer/sentencepiece-model.ts';
 import { parseTokenizerJson, readTokenizerFiles } from '../../../src/models/tokenizer/tokenizer-files.ts';
 import { AppError } from '../../../src/core/errors.ts';
@@ -94,12 +95,73 @@ describe('tokenizer.json', () => {
       'model-invalid: tokenizer.json: normalizer: an object was expected here.',
     ],
     [
+      'two tokens with one id',
+      bpe({ vocab: { a: 0, b: 0, ab: 2 } }),
+      'model-invalid: tokenizer.json: "a" and "b" have the same id, 0.',
+    ],
+    [
+      'a merge of what is no token',
+      bpe({ merges: ['a c'] }),
+      'model-invalid: tokenizer.json: merge 0 needs "c", which is no token.',
+    ],
+    [
+      'a merge into what is no token',
+      bpe({ merges: ['b a'] }),
+      'model-invalid: tokenizer.json: merge 0 needs "ba", which is no token.',
+    ],
+    [
+      'a score of 1e999',
+      { model: { type: 'Unigram', vocab: [['a', JSON.parse('1e999')]] } },
+      'model-invalid: tokenizer.json: model.vocab[0] is not a text with a score.',
+    ],
+    [
       'a Unigram piece without score',
       { model: { type: 'Unigram', vocab: [['a']] } },
       'model-invalid: tokenizer.json: model.vocab[0] is not a text with a score.',
     ],
   ])('%s', (_, file, message) => {
     expect(parse(file)).toBe(message);
+  });
+
+  it('a merge leaves the prefix of its right part out', () => {
+    const vocab = { a: 0, '##b': 1, ab: 2 };
+    expect(parse(bpe({ vocab, merges: ['a ##b'], continuing_subword_prefix: '##' }))).toBe('accepted');
+  });
+
+  it('a folder in place of a file', async () => {
+    const place = join(folder, 'folder');
+    await mkdir(join(place, 'tokenizer.json'), { recursive: true });
+    expect((await failure(readTokenizerFiles(place))).message).toContain('tokenizer.json: it is not a file');
+  });
+
+  it.each([
+    ['strips nothing for ever', { type: 'Strip', content: '', start: 1e300, stop: 1e300 }, null],
+    [
+      'doubles without end',
+      {
+        type: 'Sequence',
+        decoders: Array.from({ length: 60 }, () => ({ type: 'Replace', pattern: { String: 'x' }, content: 'xx' })),
+      },
+      'its decoder makes endless text of a token',
+    ],
+  ])('a decoder that %s', async (_, decoder, message) => {
+    const place = join(folder, String(++number));
+    await mkdir(place);
+    await writeFile(join(place, 'tokenizer.json'), JSON.stringify({ ...added({}), decoder }));
+    const startedMs = performance.now();
+    const draft = (async () => draftTokenizer(await readTokenizerFiles(place), null).tokens)();
+    if (message === null) expect(await draft).toEqual(['a', 'b', 'ab', '<x>']);
+    else expect((await failure(draft)).message).toContain(message);
+    expect(performance.now() - startedMs).toBeLessThan(1_000);
+  });
+
+  it.each([524_289, 2 ** 40])('a model that claims %d rows', async (rows) => {
+    const place = join(folder, String(++number));
+    await mkdir(place);
+    await writeFile(join(place, 'tokenizer.json'), JSON.stringify(bpe({})));
+    await writeFile(join(place, 'config.json'), JSON.stringify({ vocab_size: rows }));
+    const files = await readTokenizerFiles(place);
+    expect(() => draftTokenizer(files, null)).toThrow(`the model claims ${rows} rows for tokens`);
   });
 
   it('100,000 levels of sequences', () => {

@@ -1,5 +1,5 @@
-/** Damaged and hostile files: a typed error or a result, quickly, in little memory, never a crash. */
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+/** Files that were made to mislead: a typed error, quickly. Thousands of random ones: test/models/damage. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AppError } from '../../../src/core/errors.ts';
@@ -9,23 +9,11 @@ import { repackToMlx } from '../../../src/models/mlx/repack.ts';
 import { openConversionSource } from '../../../src/models/mlx/source.ts';
 import { summarizeFolder } from '../../../src/models/mlx/summary.ts';
 import { compareWeights } from '../../../src/models/verify/compare-weights.ts';
-import { fixturePath, temporaryFolder } from '../fixture.ts';
+import { modelFacts } from '../../../src/models/gguf/model-facts.ts';
+import { failure, fixturePath, temporaryFolder, writeModel } from '../fixture.ts';
 import { safetensorsFile } from '../model-folder.ts';
 
 const LONGEST_MS = 1_000;
-const MEMORY_BYTES_MAX = 200 << 20;
-const HOSTILE_NUMBERS = [
-  '-1',
-  '0',
-  '1e308',
-  '9007199254740993',
-  '18446744073709551616',
-  '9223372036854775808',
-  'null',
-  '1.5',
-  '"8"',
-  '[]',
-];
 
 describe('readers of models', async () => {
   const folder = await temporaryFolder();
@@ -81,36 +69,6 @@ describe('readers of models', async () => {
     return Buffer.concat([length, text, weights.subarray(8 + headerBytes)]);
   };
 
-  it('survive 300 folders with changed numbers, bytes and lengths', { timeout: 60_000 }, async () => {
-    const random = generator(1);
-    const memoryBefore = process.memoryUsage.rss();
-    const seen = new Map<string, number>();
-    for (let i = 0; i < 300; i++) {
-      const kind = i % 6;
-      const replaced = (text: string): string => withHostileNumber(text, random);
-      const flipped = Buffer.from(weights);
-      flipped[random(8 + headerBytes)]! ^= 1 << random(8);
-      const codes = await mutated(
-        kind === 0
-          ? { weights: withHeader(replaced(header)) }
-          : kind === 1
-            ? { config: replaced(config) }
-            : kind === 2
-              ? { weights: weights.subarray(0, random(weights.length)) }
-              : kind === 3
-                ? { weights: flipped }
-                : kind === 4
-                  ? { index: withHostileText(index, random) }
-                  : { config: config.slice(0, random(config.length)) },
-      );
-      for (const code of codes) seen.set(String(code), (seen.get(String(code)) ?? 0) + 1);
-    }
-    const codes = [...seen.keys()].toSorted();
-    expect(['model-invalid', 'model-not-found', 'model-unsupported', 'null']).toEqual(expect.arrayContaining(codes));
-    expect(seen.get('model-invalid')).toBeGreaterThan(150);
-    expect(process.memoryUsage.rss() - memoryBefore).toBeLessThan(MEMORY_BYTES_MAX);
-  });
-
   it('refuse what was made to mislead', async () => {
     const tensor = { name: 'a.weight', dtype: 'F32', shape: [2], bytes: new Uint8Array(8) };
     const huge = Buffer.alloc(8);
@@ -125,6 +83,14 @@ describe('readers of models', async () => {
       'a group size of 2^31': { config: config.replace(/"group_size": 32/g, '"group_size": 2147483648') },
       'nested a hundred thousand deep': { config: `{"quantization":${'['.repeat(100_000)}${']'.repeat(100_000)}}` },
       'another tensor entirely': { weights: safetensorsFile([tensor]) },
+      'scales of nothing': {
+        weights: withHeader(header.replace('model.norm.weight', 'model.norm.scales')),
+        index: '{"weight_map":{}}',
+      },
+      'biases of nothing': {
+        weights: withHeader(header.replace('model.norm.weight', 'model.norm.biases')),
+        index: '{"weight_map":{}}',
+      },
     };
     for (const [name, files] of Object.entries(cases)) {
       const [fingerprint] = await mutated(files);
@@ -132,61 +98,23 @@ describe('readers of models', async () => {
     }
   });
 
-  it('survive 200 damaged GGUF files', { timeout: 60_000 }, async () => {
-    const random = generator(2);
-    const bytes = await readFile(fixturePath('tiny-llama.gguf'));
-    const path = join(folder, 'mutated.gguf');
-    for (let i = 0; i < 200; i++) {
-      const copy = Buffer.from(bytes);
-      for (let n = 0; n < 1 + random(4); n++) copy.writeBigUInt64LE(2n ** BigInt(random(64)) - 1n, random(2_800));
-      await writeFile(path, i % 4 === 0 ? bytes.subarray(0, random(bytes.length)) : copy);
-      const startedMs = performance.now();
-      for (const read of [fingerprintModel, openConversionSource]) {
-        try {
-          await read(path);
-        } catch (error) {
-          if (!(error instanceof AppError)) throw error;
-        }
-      }
-      expect(performance.now() - startedMs).toBeLessThan(LONGEST_MS);
-    }
-    await copyFile(fixturePath('tiny-llama.gguf'), path);
-    expect((await fingerprintModel(path)).tensors.length).toBeGreaterThan(0);
+  it.each([
+    ['billions of layers', 'qwen2.block_count', 2 ** 32 - 1, 'announces 4294967295 layers but'],
+    ['a rotary base of NaN', 'qwen2.rope.freq_base', Number.NaN, 'rotary base NaN cannot be'],
+    ['norms with infinity', 'qwen2.attention.layer_norm_rms_epsilon', Infinity, 'norms with Infinity'],
+    ['one file of two', 'split.count', 2, 'is a part of a model of 2 files, but not named as the first'],
+  ])('refuse a GGUF with %s', async (_, key, value, message) => {
+    const path = join(folder, 'hostile.gguf');
+    const type = Number.isInteger(value) ? 'u32' : 'f32';
+    await writeModel(path, { architecture: 'qwen2', metadata: { [key]: { type, value } } });
+    const startedMs = performance.now();
+    expect((await failure(fingerprintModel(path))).message).toContain(message);
+    expect(performance.now() - startedMs).toBeLessThan(LONGEST_MS);
+  });
+
+  it.each([Number.NaN, -5, 0.5])('take a context of %d for one that is not told', async (value) => {
+    const path = join(folder, 'hostile.gguf');
+    await writeModel(path, { metadata: { 'llama.context_length': { type: 'f32', value } } });
+    expect((await modelFacts(path)).contextTokens).toBe(0);
   });
 });
-
-/** Numbers from 0 to below `limit`, the same in every run. */
-function generator(seed: number): (limit: number) => number {
-  let state = seed;
-  return (limit) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor(((state >>> 8) / 2 ** 24) * limit);
-  };
-}
-
-function withHostileNumber(text: string, random: (limit: number) => number): string {
-  const numbers = [...text.matchAll(/(?<=[[:,\s])\d+/g)];
-  const chosen = numbers[random(numbers.length)];
-  if (chosen === undefined) return text;
-  return (
-    text.slice(0, chosen.index) +
-    HOSTILE_NUMBERS[random(HOSTILE_NUMBERS.length)] +
-    text.slice(chosen.index + chosen[0].length)
-  );
-}
-
-function withHostileText(text: string, random: (limit: number) => number): string {
-  const places = [...text.matchAll(/"model\.safetensors"/g)];
-  const chosen = places[random(places.length)];
-  const hostile = [
-    '"../../x.safetensors"',
-    '""',
-    '"/etc/passwd"',
-    '1',
-    '{}',
-    '"C:\\\\x"',
-    '"model.safetensors\\u0000"',
-  ];
-  if (chosen === undefined) return text;
-  return text.slice(0, chosen.index) + hostile[random(hostile.length)] + text.slice(chosen.index + chosen[0].length);
-}
