@@ -55,6 +55,16 @@ describe('readLlamafile', async () => {
     expect((await read({ version: '0.8.17', entries })).defaults?.words).toEqual(['-p', 'two', 'words']);
   });
 
+  it.each([0, 1, 65_535])('finds the directory before a comment of %d bytes', async (length) => {
+    const plain = join(folder, 'plain.llamafile');
+    await writeFakeLlamafile(plain, { entries: usual });
+    await patched(plain, path, (bytes) => {
+      bytes.writeUInt16LE(length, bytes.length - 2);
+      return Buffer.concat([bytes, Buffer.alloc(length, 0x2e)]);
+    });
+    expect((await readLlamafile(path)).models.map(({ entry }) => entry.name)).toEqual(['tiny.gguf']);
+  });
+
   it('knows a program without a zip, and every magic', async () => {
     const found = [];
     for (const magic of ["MZqFpD='", "jartsr='", "APEDBG='"])
