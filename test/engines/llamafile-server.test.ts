@@ -167,11 +167,12 @@ describe('whose server answers', () => {
     expect(performance.now() - startedMs).toBeLessThan(5_000);
   });
 
-  test('llamafiler has no names: a stranger does not know the path that carries the run id', async () => {
-    expect(await failure(connect({ ...V2, alias: '/somebody' }, { timeoutMs: 600 }))).toContain(
-      'answered 404: Not Found',
-    );
-  });
+  test.each(['/somebody', ''])(
+    'llamafiler has no names: a stranger does not know the path that carries the run id; it has %j',
+    async (alias) => {
+      expect(await failure(connect({ ...V2, alias }, { timeoutMs: 600 }))).toContain('answered 404: Not Found');
+    },
+  );
 });
 
 describe('equal work on v1', () => {

@@ -1,29 +1,22 @@
-/** docs/LLAMAFILE.md names a test for every trap: the names are those of tests that run. */
-import { readdirSync, readFileSync } from 'node:fs';
+/** docs/LLAMAFILE.md names a guard and a test for every trap, and test/traps/llamafile.ts how to take the guard away. */
 import { expect, test } from 'vitest';
-
-const ROOT = new URL('../../', import.meta.url);
-const FOLDERS = ['test/engines/', 'test/real/', 'test/models/llamafile/'];
-
-function read(path: string): string {
-  return readFileSync(new URL(path, ROOT), 'utf8');
-}
-
-const rows = read('docs/LLAMAFILE.md')
-  .split(/^## Traps$/m)[1]
-  ?.split('\n')
-  .filter((line) => line.startsWith('| ') && !/^\| (Trap|-)/.test(line))
-  .map((line) => line.split(' | ').map((cell) => cell.replaceAll(/^\| *| *\|? *$/g, '').trim()));
-const titles = FOLDERS.flatMap((folder) =>
-  readdirSync(new URL(folder, ROOT))
-    .filter((name) => name.endsWith('.ts') && name !== 'llamafile-traps.test.ts')
-    .flatMap((name) =>
-      [...read(`${folder}${name}`).matchAll(/\(\s*(['"`])((?:(?!\1).)+)\1,/g)].map((match) => match[2]),
-    ),
-);
+import { MUTATIONS } from '../traps/llamafile.ts';
+import { read, traps } from '../traps/rows.ts';
 
 test('every trap has a guard and a test', () => {
-  expect(rows?.length).toBeGreaterThan(40);
-  const missing = rows?.filter(([, guard = '', name = '']) => guard === '' || !titles.includes(name.slice(1, -1)));
-  expect(missing).toEqual([]);
+  expect(traps().length).toBeGreaterThanOrEqual(80);
+  expect(traps().filter(({ guard, testFile }) => guard === '' || testFile === null)).toEqual([]);
+});
+
+test('every guard can be taken away, and only those in the table', () => {
+  const mutated = new Set(MUTATIONS.map(({ trap }) => trap));
+  const names = traps().map(({ name }) => name);
+  expect(names.filter((name) => !mutated.has(name))).toEqual([]);
+  expect([...mutated].filter((name) => !names.includes(name))).toEqual([]);
+  expect(new Set(names).size).toBe(names.length);
+});
+
+test.each(MUTATIONS)('$trap: its guard is still where it was', ({ file, from, to }) => {
+  expect(read(file).split(from)).toHaveLength(2);
+  expect(to).not.toBe(from);
 });

@@ -308,9 +308,24 @@ describe('.args', () => {
     [['--cli', '...'], '--cli would change the work'],
     [['-p', 'You are a pirate', '...'], '-p would change the work'],
     [['--mmproj', 'clip.gguf', '...'], '--mmproj would change the work'],
+    [['--prompt', 'hello', '...'], '--prompt would change the work'],
     [['-m', 'a.gguf', '...', '-c', '512'], '-c 512 comes behind "..." and overrules what runoff asks for'],
-  ])('%j', (words, expected) => {
+  ])('arguments that change the work: %j', (words, expected) => {
     expect(problem(words)).toBe(expected);
+  });
+
+  const SIZES = ['-m --model', '-c --ctx-size --ctx_size', '-t --threads', '-tb --threads-batch', '-b --batch-size'];
+  const NAMED = ['--host', '--port', '-a --alias', '-np --parallel', '-ctk --cache-type-k', '-ctv --cache-type-v'];
+  test.each([
+    ['v1', found({}), [...SIZES, ...NAMED, '--gpu']],
+    ['v2', V2, [...SIZES, '-l --listen', '-ub --ubatch-size', '--gpu']],
+    ['llama-server', NEWEST, [...SIZES, ...NAMED, '-ub --ubatch-size', '--gpu', '-ngl --gpu-layers --n-gpu-layers']],
+  ] as const)('what may stand before "..." is said again behind it: %s', (api, variant, groups) => {
+    const { args } = planOf(engine, launchRequest(variant));
+    for (const spellings of groups.map((group) => group.split(' '))) {
+      for (const word of spellings) expect([word, problem([word, 'x', '...'], api)]).toEqual([word, null]);
+      expect([spellings, spellings.some((word) => args.includes(word))]).toEqual([spellings, true]);
+    }
   });
 
   test.each(['v2', 'llama-server'] as const)('--nobrowser ends %s with an error', (api) => {
