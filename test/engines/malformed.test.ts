@@ -1,7 +1,8 @@
-/** 10,000 malformed answers of everything that answers: HTTP engines and the workers of the others. */
+/** 10,000 malformed answers over the five dialects of HTTP, and 1,000 of the workers of the other engines. */
 import type { AvailableEngine, Engine, EngineSession, Generation } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { engine as llamaServer } from '../../src/engines/llama-server.ts';
+import { engine as llamafile } from '../../src/engines/llamafile.ts';
 import { engine as ollama } from '../../src/engines/ollama.ts';
 import { engine as openai } from '../../src/engines/openai.ts';
 import { readCompletion, readEvent } from '../../src/engines/shared/llama-server-api.ts';
@@ -175,6 +176,16 @@ describeMalformed({
   write: sse,
   failure: { content: 'slot unavailable', stop: true },
   read: (chunks) => readV1(parseSse(chunks), { port: 1, runId: RUN_ID, numberOf: createTextNumbers() }),
+  http: {
+    path: '/completion',
+    ask: ask(FIVE),
+    answers: {
+      '/health': '{"status":"ok"}',
+      '/v1/models': `{"data":[{"id":"${RUN_ID}"}]}`,
+      '/props': '{"default_generation_settings":{"n_ctx":1024}}',
+    },
+    connect: (base, timeoutMs) => connectTo(llamafile, { ...foundAt(base), location: base, variant: 'v1' }, timeoutMs),
+  },
 });
 
 describeMalformed({
@@ -190,6 +201,12 @@ describeMalformed({
   write: sse,
   failure: { error: 'decode_token_failed' },
   read: (chunks) => readV2(parseSse(chunks)),
+  http: {
+    path: `/${RUN_ID}/v1/completions`,
+    ask: { ...ask(FIVE), promptText: 'The sky' },
+    answers: { [`/${RUN_ID}/v1/models`]: '{"data":[{"owned_by":"llamafile"}]}' },
+    connect: (base, timeoutMs) => connectTo(llamafile, { ...foundAt(base), location: base, variant: 'v2' }, timeoutMs),
+  },
 });
 
 describeMalformed({
