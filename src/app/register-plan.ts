@@ -72,6 +72,10 @@ async function register({ log, ui, append }: RegisterAsk, made: RunPlan, remaini
   });
   for (const missing of made.notMeasured) await append({ type: 'not-measured', ...missing });
   for (const note of made.notes) ui.line(`  ${note}`);
+  if (blocks === 0 || made.engines.length === 0) {
+    ui.line('There is nothing left to measure: no engine passed its check and fits the time.');
+    return;
+  }
   ui.line(
     `Measuring ${blocks} blocks of ${made.engines.map(({ engine }) => engine).join(', ')}: about ${minutes(estimateMsTotal)}.`,
   );
