@@ -8,6 +8,7 @@ import { describeRetired } from '../verdict/retirement.ts';
 import { isSameBuild } from '../verdict/same-build.ts';
 import { joinWords, sentence, twinSentence } from '../verdict/wording.ts';
 import type { Collected } from './collect.ts';
+import { disturbedCaveats } from './disturbed.ts';
 import type { Mix, Work } from './work.ts';
 
 export interface CaveatsInput {
@@ -30,7 +31,8 @@ export interface CaveatsInput {
 
 export function listCaveats(input: CaveatsInput): string[] {
   const { mix, work, measured } = input;
-  if (measured.length === 0) return [];
+  const disturbed = disturbedCaveats(input.events, input.collected, input.ended);
+  if (measured.length === 0) return disturbed;
   return [
     ...mix.caveats,
     ...scopeCaveats(input.manifest),
@@ -41,6 +43,7 @@ export function listCaveats(input: CaveatsInput): string[] {
     ...looksCaveat(input),
     ...stopsCaveat(input),
     ...(input.noise.reason === null ? [] : [sentence(`The run is NOISY: ${input.noise.reason}`)]),
+    ...disturbed,
     ...weightsCaveat(input.certificate),
     ...settingsCaveat(input.certificate),
     ...buildCaveat(measured),

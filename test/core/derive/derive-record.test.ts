@@ -176,6 +176,22 @@ describe('blocks', () => {
     expect(record.blocks).toEqual({ planned: 12, accepted: 2, rejected: 1 });
   });
 
+  test('a run whose blocks were all disturbed still tells what it saw', () => {
+    const rejected = Array.from({ length: 4 }, (_, block) =>
+      blockEvents(block, cells(block), { reject: 'other programs used 23% of the CPU beside a' }),
+    ).flat();
+    const record = derive([...START, ...rejected, END]);
+    expect(record.verdict.caveats).toEqual(
+      expect.arrayContaining([
+        'Seen in disturbed blocks, good for no comparison: a took "standard" 1.00 s (0.990 s to 1.20 s, 12 requests).',
+        'Seen in disturbed blocks, good for no comparison: b took "standard" 1.40 s (1.39 s to 1.50 s, 12 requests).',
+      ]),
+    );
+    const oneAccepted = derive([...START, ...rejected, ...blockEvents(4, cells(4)), END]);
+    expect(oneAccepted.verdict.caveats.filter((text) => text.startsWith('Seen'))).toEqual([]);
+    expect(derive([...START, ...rejected], MANIFEST, true).verdict.caveats).toEqual([]);
+  });
+
   test('a noisy run names no winner', () => {
     const noise = Array.from({ length: 7 }, (_, block) =>
       blockEvents(block, cells(block), { reject: 'other programs used 23% of the CPU beside a' }),
