@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { writeTinyModel } from '../models/convert/tiny-models.ts';
+import { llamaShapes } from '../models/llama-shapes.ts';
 import { useWorkspace, type Finished, type Workspace } from './cli.ts';
 
 const workspace = useWorkspace();
@@ -15,17 +16,7 @@ const WAIT_MS_MAX = 60_000;
 /** 19 million weights: a conversion that is still at work when the first tensors are written. */
 async function writeModel(folder: string): Promise<void> {
   const [hidden, feed] = [256, 4096];
-  const shapes: Record<string, readonly number[]> = { 'model.embed_tokens.weight': [320, hidden] };
-  shapes['model.norm.weight'] = [hidden];
-  for (let layer = 0; layer < LAYERS; layer++) {
-    const add = (name: string, ...shape: number[]): void => {
-      shapes[`model.layers.${layer}.${name}.weight`] = shape;
-    };
-    for (const name of ['input_layernorm', 'post_attention_layernorm']) add(name, hidden);
-    for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj']) add(`self_attn.${name}`, hidden, hidden);
-    for (const name of ['gate_proj', 'up_proj']) add(`mlp.${name}`, feed, hidden);
-    add('mlp.down_proj', hidden, feed);
-  }
+  const shapes = llamaShapes({ vocabulary: 320, hidden, feed, layers: LAYERS });
   const config = {
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',

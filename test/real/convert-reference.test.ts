@@ -14,6 +14,7 @@ import { createEnvironments } from '../../src/platform/environments/environments
 import { cacheFolder } from '../../src/platform/folders.ts';
 import { fixturePath } from '../models/fixture.ts';
 import { writeTinyModel } from '../models/convert/tiny-models.ts';
+import { llamaShapes } from '../models/llama-shapes.ts';
 
 const environments = createEnvironments({ cacheFolder: cacheFolder(), onProgress() {} });
 const hasMlx = (await environments.inspect('mlx-lm')).state === 'ready';
@@ -47,20 +48,10 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** InternLM 3: computes as Llama does, under another name. */
 async function writeInternLm(path: string): Promise<void> {
   const [hidden, feed, vocabulary] = [64, 128, 524];
-  const shapes: Record<string, readonly number[]> = {
-    'model.embed_tokens.weight': [vocabulary, hidden],
-    'model.norm.weight': [hidden],
+  const shapes = {
+    ...llamaShapes({ vocabulary, hidden, feed, layers: 2 }),
     'lm_head.weight': [vocabulary, hidden],
   };
-  for (const layer of [0, 1]) {
-    const add = (name: string, ...shape: number[]): void => {
-      shapes[`model.layers.${layer}.${name}.weight`] = shape;
-    };
-    for (const name of ['input_layernorm', 'post_attention_layernorm']) add(name, hidden);
-    for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj']) add(`self_attn.${name}`, hidden, hidden);
-    for (const name of ['gate_proj', 'up_proj']) add(`mlp.${name}`, feed, hidden);
-    add('mlp.down_proj', hidden, feed);
-  }
   const config = {
     architectures: ['InternLM3ForCausalLM'],
     model_type: 'internlm3',

@@ -12,11 +12,16 @@ export function disturbedCaveats(events: readonly RunEvent[], collected: Collect
   const measured = events.filter((event) => event.type === 'sample').filter(({ kind }) => kind === 'measured');
   return [...Map.groupBy(measured, ({ engine }) => engine)].map(([engine, samples]) => {
     const prompts = [...Map.groupBy(samples, ({ prompt }) => prompt)].map(([prompt, requests]) => {
-      const times = requests.map(({ totalMs }) => totalMs);
-      return `"${prompt}" ${seconds(median(times))} (${seconds(Math.min(...times))} to ${seconds(Math.max(...times))}, ${times.length} requests)`;
+      return `"${prompt}" ${spread(requests.map(({ totalMs }) => totalMs))}`;
     });
     return sentence(`Seen in disturbed blocks, good for no comparison: ${engine} took ${prompts.join(', ')}`);
   });
+}
+
+function spread(times: readonly number[]): string {
+  const middle = seconds(median([...times]));
+  if (times.length === 1) return `${middle} (1 request)`;
+  return `${middle} (${seconds(Math.min(...times))} to ${seconds(Math.max(...times))}, ${times.length} requests)`;
 }
 
 function seconds(ms: number): string {

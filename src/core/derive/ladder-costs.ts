@@ -103,7 +103,7 @@ function compareOne(base: string, quantity: Quantity, input: CostsInput): Costed
     const state = stateOf(comparison, shown.has(b), override !== null);
     const extra = extraOf(comparison, pairs, {
       localAlpha: alpha / shown.familySize,
-      bias: stealBias(input.stolen.slice(0, analysis.blocks)),
+      bias: biasOf(input),
     });
     return { engine: b, cost: { ...toCost(comparison, quantity, state), ...extra } };
   });
@@ -119,6 +119,11 @@ function notCompared({ engines, work }: CostsInput, prompt: string): Map<string,
   );
 }
 
+/** ln of what unequal suffering from the hypervisor may have done to a ratio; see stealBias. */
+function biasOf({ stolen, analysis }: CostsInput): number {
+  return stealBias(stolen.slice(0, analysis.blocks));
+}
+
 interface Shown {
   readonly has: (engine: string) => boolean;
   /** Pairs that share the level. */
@@ -132,14 +137,15 @@ interface Shown {
 function differencesShown(
   comparisons: readonly Comparison[],
   values: ReadonlyMap<string, BlockValues>,
-  { alpha, manifest, stolen, analysis }: CostsInput,
+  input: CostsInput,
 ): Shown {
+  const { alpha, manifest } = input;
   const family = comparisons.filter(({ verdict }) => verdict !== 'VOID' && verdict !== 'NOT_COMPARED');
   const levels = holm(
     family.map(({ pDifferent }) => pDifferent ?? 1),
     alpha,
   );
-  const bias = stealBias(stolen.slice(0, analysis.blocks));
+  const bias = biasOf(input);
   const shown = family.filter(({ a, b }, index) => {
     const level = levels[index];
     assert(level !== undefined, 'every pair of the family has its level');

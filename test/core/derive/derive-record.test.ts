@@ -187,6 +187,9 @@ describe('blocks', () => {
         'Seen in disturbed blocks, good for no comparison: b took "standard" 1.40 s (1.39 s to 1.50 s, 12 requests).',
       ]),
     );
+    const [single] = derive([...START, ...blockEvents(0, [{ engine: 'a', totalMs: [1_000] }], { reject: 'heat' }), END])
+      .verdict.caveats;
+    expect(single).toBe('Seen in disturbed blocks, good for no comparison: a took "standard" 1.00 s (1 request).');
     const oneAccepted = derive([...START, ...rejected, ...blockEvents(4, cells(4)), END]);
     expect(oneAccepted.verdict.caveats.filter((text) => text.startsWith('Seen'))).toEqual([]);
     expect(derive([...START, ...rejected], MANIFEST, true).verdict.caveats).toEqual([]);

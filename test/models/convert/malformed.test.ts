@@ -6,6 +6,7 @@ import { AppError } from '../../../src/core/errors.ts';
 import { writeConverted } from '../../../src/models/convert/convert-to-gguf.ts';
 import { planFromFolder } from '../../../src/models/convert/plan.ts';
 import { planFromGguf } from '../../../src/models/convert/plan-from-gguf.ts';
+import { llamaShapes } from '../llama-shapes.ts';
 import { writeTinyModel, type TinyModel } from './tiny-models.ts';
 
 const RUN = { libraryPath: null, importancePath: null, onProgress: () => {} } as const;
@@ -26,19 +27,7 @@ const SMALL: TinyModel = {
   },
   dtype: 'BF16',
   shards: 1,
-  shapes: {
-    'model.embed_tokens.weight': [8, 32],
-    'model.norm.weight': [32],
-    'model.layers.0.input_layernorm.weight': [32],
-    'model.layers.0.post_attention_layernorm.weight': [32],
-    'model.layers.0.self_attn.q_proj.weight': [32, 32],
-    'model.layers.0.self_attn.k_proj.weight': [16, 32],
-    'model.layers.0.self_attn.v_proj.weight': [16, 32],
-    'model.layers.0.self_attn.o_proj.weight': [32, 32],
-    'model.layers.0.mlp.gate_proj.weight': [32, 32],
-    'model.layers.0.mlp.up_proj.weight': [32, 32],
-    'model.layers.0.mlp.down_proj.weight': [32, 32],
-  },
+  shapes: llamaShapes({ vocabulary: 8, hidden: 32, feed: 32, layers: 1, keyValue: 16 }),
 };
 
 let root = '';

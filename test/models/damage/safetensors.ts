@@ -10,6 +10,7 @@ import { openConversionSource } from '../../../src/models/mlx/source.ts';
 import { summarizeFolder } from '../../../src/models/mlx/summary.ts';
 import { readSafetensorsFolder } from '../../../src/models/safetensors/open-folder.ts';
 import { compareWeights } from '../../../src/models/verify/compare-weights.ts';
+import { llamaShapes } from '../llama-shapes.ts';
 import { safetensorsFile, type FolderTensor } from '../model-folder.ts';
 import { damageBytes, damageJson, pick } from './damage.ts';
 import { ITSELF, openFolder, type Content } from './replaced-folder.ts';
@@ -38,19 +39,7 @@ const CONFIG = {
   },
   tie_word_embeddings: true,
 };
-const SHAPES: Readonly<Record<string, readonly number[]>> = {
-  'model.embed_tokens.weight': [8, 32],
-  'model.norm.weight': [32],
-  'model.layers.0.input_layernorm.weight': [32],
-  'model.layers.0.post_attention_layernorm.weight': [32],
-  'model.layers.0.self_attn.q_proj.weight': [32, 32],
-  'model.layers.0.self_attn.k_proj.weight': [16, 32],
-  'model.layers.0.self_attn.v_proj.weight': [16, 32],
-  'model.layers.0.self_attn.o_proj.weight': [32, 32],
-  'model.layers.0.mlp.gate_proj.weight': [32, 32],
-  'model.layers.0.mlp.up_proj.weight': [32, 32],
-  'model.layers.0.mlp.down_proj.weight': [32, 32],
-};
+const SHAPES = llamaShapes({ vocabulary: 8, hidden: 32, feed: 32, layers: 1, keyValue: 16 });
 const INDEX = 'model.safetensors.index.json';
 
 function bytesOf(count: number, random: Random): Uint8Array {

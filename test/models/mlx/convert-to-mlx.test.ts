@@ -9,32 +9,13 @@ import { readSafetensorsHeader } from '../../../src/models/safetensors/read-head
 import { compareWeights } from '../../../src/models/verify/compare-weights.ts';
 import { failure, fixturePath, floatsFromBase64, temporaryFolder, writeModel } from '../fixture.ts';
 import { writeFolder, type FolderTensor } from '../model-folder.ts';
+import { mlxAsk } from './mlx-ask.ts';
 
 /** Recorded from mx.quantize (fixtures/record_mlx_quantize.py): one row of 256 values. */
 const recorded = JSON.parse(readFileSync(new URL('../fixtures/mlx-quantize.json', import.meta.url), 'utf8')) as {
   readonly inputs: Readonly<Record<string, string>>;
   readonly hashes: Readonly<Record<string, string>>;
 };
-const silent = { line() {}, status() {}, done() {} };
-
-function ask(source: string, out: string, more: Partial<ConvertToMlxAsk> = {}): ConvertToMlxAsk {
-  return {
-    source,
-    out,
-    bits: null,
-    groupSize: null,
-    recipe: null,
-    dtype: null,
-    rounding: 'cpu',
-    overwrite: false,
-    resume: false,
-    reference: null,
-    threads: null,
-    signal: new AbortController().signal,
-    ui: silent,
-    ...more,
-  };
-}
 
 const CONFIG = {
   model_type: 'qwen2',
@@ -102,7 +83,7 @@ describe('convertToMlx', async () => {
   it('writes what mx.quantize gives, from shards to one file, with the layout of mlx_lm.convert', async () => {
     const out = join(folder, 'four');
     const { bitsPerWeight, notes } = await convertToMlx(
-      ask(await source(), out, { bits: 4, groupSize: 32, threads: 2 }),
+      mlxAsk(await source(), out, { bits: 4, groupSize: 32, threads: 2 }),
     );
     expect(await tensorHash(out, 'model.layers.3.mlp.down_proj')).toBe(recorded.hashes['normal BF16 4 32']);
     expect(readdirSync(out).toSorted()).toEqual([
@@ -139,7 +120,7 @@ describe('convertToMlx', async () => {
 
   it('gives the layers of a recipe their bits: first and last eighth, and every third between', async () => {
     const out = join(folder, 'mixed');
-    await convertToMlx(ask(await source(), out, { recipe: 'mixed_2_6' }));
+    await convertToMlx(mlxAsk(await source(), out, { recipe: 'mixed_2_6' }));
     const { quantization } = (await config(out)) as { quantization: Record<string, { bits: number }> };
     const bits = Array.from({ length: 8 }, (_, i) => quantization[`model.layers.${i}.mlp.down_proj`]?.bits);
     // 8 layers: an eighth is one layer; (i - 1) % 3 == 2 is 3 and 6.
@@ -161,15 +142,15 @@ describe('convertToMlx', async () => {
       CONFIG,
     );
     const out = join(folder, 'cast');
-    await convertToMlx(ask(path, out, { bits: 3, groupSize: 128, dtype: 'f16' }));
+    await convertToMlx(mlxAsk(path, out, { bits: 3, groupSize: 128, dtype: 'f16' }));
     expect(await tensorHash(out, 'model.layers.0.mlp.up_proj')).toBe(recorded.hashes['normal F16 3 128']);
   });
 
   it('copies a dense folder with the same weights, cast where asked for', async () => {
     const path = await source();
-    await convertToMlx(ask(path, join(folder, 'dense')));
+    await convertToMlx(mlxAsk(path, join(folder, 'dense')));
     expect((await compareWeights(path, join(folder, 'dense'), { relativeRmseMax: 0 })).verdict).toBe('identical');
-    await convertToMlx(ask(path, join(folder, 'wide'), { dtype: 'f32' }));
+    await convertToMlx(mlxAsk(path, join(folder, 'wide'), { dtype: 'f32' }));
     expect((await compareWeights(path, join(folder, 'wide'), { relativeRmseMax: 0 })).verdict).toBe('identical');
   });
 
@@ -177,12 +158,12 @@ describe('convertToMlx', async () => {
     it(`repacks a GGUF losslessly without --bits and quantises its values with it: ${architecture}`, async () => {
       const gguf = fixturePath(`tiny-${architecture}.gguf`);
       const lossless = join(folder, `lossless-${architecture}`);
-      expect((await convertToMlx(ask(gguf, lossless))).notes).toContain(
+      expect((await convertToMlx(mlxAsk(gguf, lossless))).notes).toContain(
         'Every weight is the same number as in the GGUF; that was checked.',
       );
       // f32 holds every value; 8 bits of them are close, and heads whose order was missed would be far off.
       const out = join(folder, `eight-${architecture}`);
-      await convertToMlx(ask(gguf, out, { bits: 8, groupSize: 32, dtype: 'f32' }));
+      await convertToMlx(mlxAsk(gguf, out, { bits: 8, groupSize: 32, dtype: 'f32' }));
       const { verdict, differing } = await compareWeights(lossless, out, { relativeRmseMax: 0.02 });
       expect([verdict, differing.length > 0]).toEqual(['within', true]);
     });
@@ -193,7 +174,7 @@ describe('convertToMlx', async () => {
     const norm = { type: 'F32', shape: [32], bytes: new Uint8Array(new Float32Array(32).fill(1.5).buffer) };
     await writeModel(path, { architecture: 'gemma2', tensors: { 'output_norm.weight': norm } });
     const out = join(folder, 'gemma');
-    await convertToMlx(ask(path, out, { bits: 4, groupSize: 32 }));
+    await convertToMlx(mlxAsk(path, out, { bits: 4, groupSize: 32 }));
     const file = join(out, 'model.safetensors');
     const found = (await readSafetensorsHeader(file)).find(({ name }) => name === 'model.norm.weight')!;
     expect([found.dtype, (await readFile(file)).readUInt16LE(found.offset)]).toEqual(['F16', 0x3800]);
@@ -207,18 +188,18 @@ describe('convertToMlx', async () => {
     const unknown = join(folder, 'unknown');
     await writeFolder(unknown, { 'model.safetensors': [row('a.weight')] }, { ...CONFIG, model_type: 'mamba' });
     const done = join(folder, 'done');
-    await convertToMlx(ask(path, done, { bits: 4 }));
+    await convertToMlx(mlxAsk(path, done, { bits: 4 }));
     const out = join(folder, 'refused');
     const cases: Record<string, ConvertToMlxAsk> = {
-      'a folder with other things': ask(path, foreign, { bits: 4, overwrite: true }),
-      'an earlier result': ask(path, done, { bits: 4 }),
-      'no parent folder': ask(path, join(folder, 'no', 'where'), { bits: 4 }),
-      'another architecture': ask(unknown, out, { bits: 4 }),
-      'bits and recipe': ask(path, out, { bits: 4, recipe: 'mixed_2_6' }),
-      'quantised already': ask(done, out, { bits: 4 }),
-      'bf16 scales without loss': ask(fixturePath('tiny-llama.gguf'), out, { dtype: 'bf16' }),
-      'no model': ask(join(folder, 'nothing'), out, { bits: 4 }),
-      'input as output': ask(path, path, { bits: 4 }),
+      'a folder with other things': mlxAsk(path, foreign, { bits: 4, overwrite: true }),
+      'an earlier result': mlxAsk(path, done, { bits: 4 }),
+      'no parent folder': mlxAsk(path, join(folder, 'no', 'where'), { bits: 4 }),
+      'another architecture': mlxAsk(unknown, out, { bits: 4 }),
+      'bits and recipe': mlxAsk(path, out, { bits: 4, recipe: 'mixed_2_6' }),
+      'quantised already': mlxAsk(done, out, { bits: 4 }),
+      'bf16 scales without loss': mlxAsk(fixturePath('tiny-llama.gguf'), out, { dtype: 'bf16' }),
+      'no model': mlxAsk(join(folder, 'nothing'), out, { bits: 4 }),
+      'input as output': mlxAsk(path, path, { bits: 4 }),
     };
     const messages: Record<string, string> = {};
     for (const [name, request] of Object.entries(cases)) {
@@ -239,7 +220,7 @@ describe('convertToMlx', async () => {
       }
     `);
     expect(readdirSync(folder).filter((name) => name.includes('partial') || name === 'refused')).toEqual([]);
-    await convertToMlx(ask(path, done, { bits: 8, overwrite: true }));
+    await convertToMlx(mlxAsk(path, done, { bits: 8, overwrite: true }));
     expect((await config(done))['quantization']).toMatchObject({ bits: 8 });
   });
 
@@ -248,9 +229,13 @@ describe('convertToMlx', async () => {
       const own = join(folder, `own-${threads}`);
       await mkdir(own);
       const controller = new AbortController();
-      const ui = { ...silent, status: (text: string) => text.startsWith('Converting') && controller.abort() };
+      const ui = {
+        line() {},
+        done() {},
+        status: (text: string) => text.startsWith('Converting') && controller.abort(),
+      };
       await expect(
-        convertToMlx(ask(await source(), join(own, 'out'), { bits: 4, threads, signal: controller.signal, ui })),
+        convertToMlx(mlxAsk(await source(), join(own, 'out'), { bits: 4, threads, signal: controller.signal, ui })),
       ).rejects.toMatchObject({ code: 'interrupted' });
       expect(readdirSync(own)).toEqual(['out.partial', 'out.partial.journal']);
     });

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { convertToMlx, type ConvertToMlxAsk } from '../../../src/app/convert/to-mlx.ts';
 import { TINY_MODELS, writeTinyModel, type TinyModel } from '../convert/tiny-models.ts';
 import { failure, fixturePath, temporaryFolder } from '../fixture.ts';
+import { mlxAsk } from '../mlx/mlx-ask.ts';
 
 const root = await temporaryFolder();
 
@@ -34,32 +35,16 @@ async function convert(
   const controller = new AbortController();
   const lines: string[] = [];
   let reports = 0;
-  const ask: ConvertToMlxAsk = {
-    source,
-    out,
-    bits: null,
-    groupSize: null,
-    recipe: null,
-    dtype: null,
-    rounding: 'cpu',
-    overwrite: false,
-    resume,
-    reference: null,
-    threads: null,
-    signal: controller.signal,
-    ui: {
-      line: (text) => void lines.push(text),
-      status(text) {
-        if (!/^(?:Converting|Repacking)/.test(text)) return;
-        reports += 1;
-        if (reports === abortAt) controller.abort();
-      },
-      done() {},
+  const ui: ConvertToMlxAsk['ui'] = {
+    line: (text) => void lines.push(text),
+    status(text) {
+      if (!/^(?:Converting|Repacking)/.test(text)) return;
+      reports += 1;
+      if (reports === abortAt) controller.abort();
     },
-    ...more,
-    ...other,
+    done() {},
   };
-  await convertToMlx(ask);
+  await convertToMlx(mlxAsk(source, out, { resume, signal: controller.signal, ui, ...more, ...other }));
   return lines;
 }
 
