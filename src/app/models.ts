@@ -2,6 +2,7 @@
 import { open, stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { AppError } from '../core/errors.ts';
+import { cannotOpen } from '../models/cannot-open.ts';
 import { memoryBytes, summarizeGguf, type GgufSummary } from '../models/gguf/summary.ts';
 import { llamafileHazards, type Hazard, type HazardId } from '../models/llamafile/hazards.ts';
 import { packLlamafile } from '../models/llamafile/pack.ts';
@@ -150,10 +151,7 @@ function contextFor(known: number, asked: number | null): number {
 
 async function magicOf(path: string): Promise<string> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
-      hint: 'Check the path and its permissions.',
-      cause,
-    });
+    throw cannotOpen(`file ${path}`, cause);
   });
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);

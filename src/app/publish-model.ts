@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { AppError } from '../core/errors.ts';
 import type { ModelFacts } from '../core/record.ts';
 import { fingerprintModel } from '../models/fingerprint/fingerprint.ts';
+import { filesOfModel, parsePartName } from '../models/gguf/parts.ts';
 import { summarizeGguf } from '../models/gguf/summary.ts';
 import { judgeLicence } from '../models/hub/licences.ts';
 import { readReceipt } from '../models/mlx/receipt.ts';
@@ -86,21 +87,14 @@ export async function describeModel(path: string, answers: ModelAnswers): Promis
 async function describeGguf(path: string, { licence, ui, signal }: ModelAnswers): Promise<PublishedModel> {
   const summary = await summarizeGguf(path);
   const judged = decideLicence(summary.license, 'as the file says', licence);
-  if (/-\d{5}-of-\d{5}\.gguf$/.test(path)) {
-    throw new AppError('model-unsupported', `${path} is one part of several, which cannot be published yet.`, {
-      hint: 'Make one file of them first: runoff models convert FIRST_PART --to gguf',
-    });
-  }
   ui.status(`Hashing ${basename(path)} and its weights`);
   const { sha256, fingerprint } = await proveGguf(path, cacheFolder(), signal);
   const cached = IN_HUB_CACHE.exec(path);
+  const name = basename(path);
   return {
-    name: basename(path).replace(/\.gguf$/i, ''),
+    name: parsePartName(name)?.stem ?? name.replace(/\.gguf$/i, ''),
     format: 'gguf',
-    files: [
-      { path: basename(path), file: path, sizeBytes: summary.fileBytes, sha256 },
-      ...(await licenceFiles(dirname(path))),
-    ],
+    files: [...(await weightFiles(path, sha256, signal)), ...(await licenceFiles(dirname(path)))],
     source:
       cached === null
         ? null
@@ -114,6 +108,17 @@ async function describeGguf(path: string, { licence, ui, signal }: ModelAnswers)
     fingerprint,
     licence: judged,
   };
+}
+
+/** @param sha256 of all files, one after the other */
+async function weightFiles(path: string, sha256: string, signal: AbortSignal): Promise<PublishedFile[]> {
+  const parts = filesOfModel(path);
+  const files: PublishedFile[] = [];
+  for (const file of parts) {
+    const own = parts.length === 1 ? sha256 : await sha256Of(file, { signal });
+    files.push({ path: basename(file), file, sizeBytes: (await stat(file)).size, sha256: own });
+  }
+  return files;
 }
 
 async function describeFolder(folder: string, { licence, ui, signal }: ModelAnswers): Promise<PublishedModel> {

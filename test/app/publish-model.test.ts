@@ -1,9 +1,12 @@
 /** What a card says about a model comes from its files. */
+import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { modelCard } from '../../src/app/publish-cards.ts';
 import { describeModel, type ModelAnswers } from '../../src/app/publish-model.ts';
+import { writeConverted } from '../../src/models/convert/convert-to-gguf.ts';
+import { planFromGguf } from '../../src/models/convert/plan-from-gguf.ts';
 import { fingerprintModel } from '../../src/models/fingerprint/fingerprint.ts';
 import { repackToMlx } from '../../src/models/mlx/repack.ts';
 import { failure, fixturePath, temporaryFolder } from '../models/fixture.ts';
@@ -69,6 +72,25 @@ describe('a GGUF', () => {
     expect(modelCard({ ...model, repo: 'me/tiny', runoffVersion: '0.1.0', speed: null })).toContain(
       'base_model: owner/tiny',
     );
+  });
+
+  it('in several files is published with all of them, under one name', async () => {
+    const plan = await planFromGguf(GGUF, { quant: null, importance: null, partBytesMax: 20_000 });
+    const run = { libraryPath: null, importancePath: null, onProgress: () => {} };
+    const [first = '', ...rest] = await writeConverted(plan, join(folder, 'split.gguf'), run);
+    const model = await describeModel(first, ANSWERS);
+    expect(model).toMatchObject({ name: 'split', fingerprint: (await fingerprintModel(GGUF)).fingerprint });
+    const hashes = await Promise.all(
+      [first, ...rest].map(async (path) =>
+        createHash('sha256')
+          .update(await readFile(path))
+          .digest('hex'),
+      ),
+    );
+    expect(rest.length).toBeGreaterThan(0);
+    expect(model.files.filter(({ sha256 }) => sha256 !== null).map(({ sha256 }) => sha256)).toEqual(hashes);
+    expect(model.files.map(({ path }) => path)).toContain(`split-00002-of-0000${rest.length + 1}.gguf`);
+    expect((await failure(describeModel(rest[0] ?? '', ANSWERS))).message).toContain('not named as the first of them');
   });
 
   it('cannot put markup or metadata of its own into the card', async () => {

@@ -4,6 +4,7 @@
  */
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import { readGgufHeader, type GgufTensor } from '../gguf/read-header.ts';
 
@@ -22,10 +23,7 @@ export async function readImportance(path: string): Promise<Importance> {
   // Before it is opened: opening a pipe would wait for whoever writes into it.
   if ((await stat(path).catch(() => null))?.isFile() === false) throw invalid(path, 'it is not a file');
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The importance matrix ${path} cannot be opened.`, {
-      hint: 'Check the path and its permissions.',
-      cause,
-    });
+    throw cannotOpen(`importance matrix ${path}`, cause);
   });
   try {
     const { size } = await handle.stat();

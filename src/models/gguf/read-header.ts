@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { ByteCursor, HeadTooShort, type FileHead, type FilePart } from './byte-cursor.ts';
 import {
   numberOf,
@@ -114,10 +115,7 @@ function openCursor(path: string, part: FilePart | undefined): ByteCursor {
     // Before it is opened: opening a pipe would wait for whoever writes into it.
     if (statSync(path).isFile()) return new ByteCursor(path, part);
   } catch (cause) {
-    throw new AppError('model-not-found', `The model ${path} cannot be opened.`, {
-      hint: 'Check the path and its permissions.',
-      cause,
-    });
+    throw cannotOpen(`model ${path}`, cause);
   }
   throw new AppError('model-unsupported', `${path} is not a file.`, { hint: 'Give the path of one .gguf file.' });
 }

@@ -5,6 +5,7 @@ import { basename, resolve } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { AppError } from '../../core/errors.ts';
 import { writeFully, writeThenRename } from '../file-io.ts';
+import { numberOf } from '../gguf/metadata.ts';
 import { readGgufHeader } from '../gguf/read-header.ts';
 import { dialectOf, formatArguments, USER_ARGUMENTS } from './arguments.ts';
 import { CHUNK_BYTES, copyBytes, copyFailure, requireRoom, type CopyOptions } from './copy-bytes.ts';
@@ -142,7 +143,13 @@ async function checkModels(models: readonly string[]): Promise<PackPlan['models'
         hint: 'Rename one: the name is its key inside.',
       });
     names.add(name);
-    checked.push({ path, byteLength: (await readGgufHeader(path)).fileBytes });
+    const { metadata, fileBytes } = await readGgufHeader(path);
+    const parts = numberOf(metadata, 'split.count') ?? 1;
+    if (parts > 1)
+      throw new AppError('usage', `${path} is one of ${parts} files of a model; a llamafile holds a model in one.`, {
+        hint: 'Join them first: runoff models convert NAME-00001-of-NNNNN.gguf --to gguf --out ONE.gguf',
+      });
+    checked.push({ path, byteLength: fileBytes });
   }
   return checked;
 }

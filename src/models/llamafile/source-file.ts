@@ -1,6 +1,7 @@
 /** Random access to an untrusted file, with errors that say where. Reads are synchronous: they are few and small. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 
 export class SourceFile {
   readonly path: string;
@@ -13,10 +14,7 @@ export class SourceFile {
     try {
       this.#descriptor = openSync(path, 'r');
     } catch (cause) {
-      throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
-        hint: 'Check the path and its permissions.',
-        cause,
-      });
+      throw cannotOpen(`file ${path}`, cause);
     }
     const facts = fstatSync(this.#descriptor);
     this.byteLength = facts.size;

@@ -1,6 +1,7 @@
 /** Reader of safetensors headers. The file is untrusted: lengths, shapes and offsets are checked before use. */
 import { open, stat } from 'node:fs/promises';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { readFully } from '../file-io.ts';
 import { isDtype, planBytes, type Dtype } from './format.ts';
 
@@ -73,10 +74,7 @@ async function readJson(path: string): Promise<{ json: string; dataOffset: numbe
   // Before it is opened: opening a pipe would wait for whoever writes into it.
   if ((await stat(path).catch(() => null))?.isFile() === false) throw invalid(path, 'it is not a file');
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
-      hint: 'Check the path and its permissions.',
-      cause,
-    });
+    throw cannotOpen(`file ${path}`, cause);
   });
   try {
     const fileBytes = (await handle.stat()).size;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { extractToCache } from '../llamafile/embedded-model.ts';
 import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
 import { filesOfModel, formatPartName, parsePartName } from '../gguf/parts.ts';
@@ -186,10 +187,7 @@ async function resolveLlamafile(
 
 async function readHead(path: string): Promise<Buffer> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The model ${path} cannot be opened.`, {
-      hint: 'Check its permissions.',
-      cause,
-    });
+    throw cannotOpen(`model ${path}`, cause);
   });
   try {
     const head = Buffer.alloc(HEAD_BYTES);

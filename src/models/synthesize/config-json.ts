@@ -2,6 +2,7 @@
 import { open } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { readFully } from '../file-io.ts';
 import type { ModelShape, ShapeRopeScaling, TwinArchitecture } from './shape.ts';
 
@@ -81,10 +82,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 /** Rejects with `model-not-found`, `model-invalid` or `model-unsupported`. */
 export async function shapeOfConfigFile(path: string): Promise<ModelShape> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new AppError('model-not-found', `The file ${path} cannot be opened.`, {
-      hint: 'Give the path of a config.json.',
-      cause,
-    });
+    throw cannotOpen(`file ${path}`, cause);
   });
   try {
     const { size: fileBytes } = await handle.stat();

@@ -2,6 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { assertNesting, asRecord, booleanIn, invalidFile, textIn, type JsonRecord } from './json-values.ts';
 
 /** Gemma 3's tokenizer.json, the largest in use, has 33 MB. */
@@ -328,6 +329,6 @@ async function readBytes(path: string, bytesMax: number): Promise<Uint8Array | n
   if (info.size > bytesMax)
     throw invalidFile(path, `it has ${info.size} bytes, more than the ${bytesMax} that are allowed`);
   return readFile(path).catch((cause: unknown) => {
-    throw new AppError('model-not-found', `${path} cannot be opened.`, { hint: 'Check its permissions.', cause });
+    throw cannotOpen(`file ${path}`, cause);
   });
 }

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { writeGguf } from '../../../src/models/gguf/write.ts';
 import { packedArguments, packLlamafile } from '../../../src/models/llamafile/pack.ts';
 import { readLlamafile } from '../../../src/models/llamafile/read-llamafile.ts';
 import { failure, fixturePath, temporaryFolder } from '../fixture.ts';
@@ -156,7 +157,7 @@ with zipfile.ZipFile(sys.argv[1]) as z:
     }
     expect(messages).toMatchInlineSnapshot(`
       [
-        "model-not-found: The file /absent cannot be opened. Check the path and its permissions.",
+        "model-not-found: There is no file /absent. Check the path.",
         "model-invalid: /elsewhere is no llamafile: it starts with "plain te", not with a program. Check the path. A small text file is often a Git LFS pointer or an error page: download the file itself.",
         "usage: /unnamed is no llamafile program: no llamafile version is inside. Give the llamafile program of a release, or another llamafile together with --replace.",
         "model-invalid: /first.gguf is no llamafile: it starts with "GGUF\\u0003\\u0000\\u0000\\u0000", not with a program. Check the path. A small text file is often a Git LFS pointer or an error page: download the file itself.",
@@ -164,12 +165,21 @@ with zipfile.ZipFile(sys.argv[1]) as z:
         "model-invalid: /text.gguf is not a usable GGUF file: it starts with 0x656d6f73, not with "GGUF". Download or convert the model again.",
         "usage: /model.bin: llamafile finds a model by the ending .gguf. Rename it.",
         "usage: Two models are called first.gguf. Rename one: the name is its key inside.",
-        "model-not-found: The model /absent.gguf cannot be opened. Check the path and its permissions.",
+        "model-not-found: There is no model /absent.gguf. Check the path.",
         "usage: /llamafile exists already. Remove it, or give another name with -o.",
         "conversion-failed: /no-folder/out could not be written: ENOENT: no such file or directory, open '/no-folder/out.TEMPORARY'. Check the free space and the permissions there.",
       ]
     `);
     expect(readdirSync(folder)).toEqual(before);
+  });
+
+  it('refuses a part of a model, which would pass for a whole one', async () => {
+    const part = join(folder, 'm-00001-of-00002.gguf');
+    await writeGguf(part, { metadata: new Map([['split.count', { type: 'u16', value: 2 }]]), tensors: [] });
+    expect(await failure(pack({ models: [part] }))).toMatchObject({
+      code: 'usage',
+      message: `${part} is one of 2 files of a model; a llamafile holds a model in one.`,
+    });
   });
 
   it('stops when asked to, and leaves nothing', async () => {
