@@ -1,5 +1,6 @@
 /** `npm run bench -- NAME`: benches print a table with ratios against a named peer, measured in one run. */
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
+  collectors: async () => (await import('./collectors.ts')).collectors(),
   convert: async () => (await import('./convert.ts')).convert(),
   'convert-mlx': async () => (await import('./convert-mlx.ts')).convertMlx(),
   fidelity: async () => (await import('./fidelity.ts')).fidelity(),
