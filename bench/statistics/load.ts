@@ -172,7 +172,7 @@ function test(
   planned: number,
 ): Comparison | undefined {
   let last: Comparison | undefined;
-  for (const { blocks, alpha } of registerLooks(planned)) {
+  for (const { blocks, alpha } of registerLooks(planned, { earlyLook: true })) {
     if (blocks > values.length) break;
     const used = values.slice(0, blocks);
     const comparisons = compareFamily({

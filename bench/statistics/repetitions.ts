@@ -57,18 +57,24 @@ function outcome(name: string, seed: number, { processes, repetitions }: Design,
   return callFaster(a, column(processes, effect));
 }
 
-export function errorsOf(name: string, design: Design, effect: number, runs: number): Errors {
+/** @param names regimes, each as likely as the others: who measures a machine does not know which it is */
+export function errorsOf(names: readonly string[], design: Design, effect: number, runs: number): Errors {
   const share = (size: number, holds: (found: 'a' | 'b' | null) => boolean): number =>
-    Array.from({ length: runs }, (_, seed) => outcome(name, seed, design, size)).filter(holds).length / runs;
+    mean(
+      names.map(
+        (name) =>
+          Array.from({ length: runs }, (_, seed) => outcome(name, seed, design, size)).filter(holds).length / runs,
+      ),
+    );
   return { wrong: share(0, (found) => found !== null), missed: share(effect, (found) => found !== 'a') };
 }
 
 /** The cheapest design that errs no more than this; null: none does. */
-export function cheapest(name: string, most: Errors, effect: number, runs: number): Design | null {
+export function cheapest(names: readonly string[], most: Errors, effect: number, runs: number): Design | null {
   const byCost = DESIGNS.toSorted((left, right) => designCost(left, effect) - designCost(right, effect));
   return (
     byCost.find((design) => {
-      const { wrong, missed } = errorsOf(name, design, effect, runs);
+      const { wrong, missed } = errorsOf(names, design, effect, runs);
       return wrong <= most.wrong && missed <= most.missed;
     }) ?? null
   );

@@ -35,7 +35,7 @@ export function judge(
   blocks: number,
 ): { comparisons: Comparison[]; blocksUsed: number } {
   let last: { comparisons: Comparison[]; blocksUsed: number } = { comparisons: [], blocksUsed: 0 };
-  for (const look of registerLooks(blocks)) {
+  for (const look of registerLooks(blocks, { earlyLook: true })) {
     const perEngineLogValues = new Map([...values].map(([id, column]) => [id, column.slice(0, look.blocks)]));
     const comparisons = compareFamily({
       metric: 'request',

@@ -39,7 +39,7 @@ export function wholeRun(
 ): WholeRun {
   const { blocks, seed, withRetirement = true } = options;
   const ids = Object.keys(engines);
-  const counts = registerLooks(blocks).map((look) => look.blocks);
+  const counts = registerLooks(blocks, { earlyLook: true }).map((look) => look.blocks);
   const rule = withRetirement ? retirementRule({ rankedCount: ids.length, lookCount: counts.length }) : null;
   const measurement = new Measurement(name, engines, seed);
   const stages: Stage[] = [];

@@ -30,7 +30,7 @@ export async function registerPlan(ask: RegisterAsk): Promise<{ readonly plan: R
   const { log, engines } = ask;
   const registered = log.events.find((event) => event.type === 'plan');
   const remainingMs = registered?.remainingMs ?? ask.leftMs;
-  const { prompts, generateTokens, iterations, blocks: maxBlocks } = log.manifest.plan;
+  const { prompts, generateTokens, iterations, blocks: maxBlocks, ladder } = log.manifest.plan;
   const planWith = (lookCostMs: number): RunPlan =>
     planRun({
       engines: engines.map(({ pilot, ...engine }) => ({
@@ -42,6 +42,8 @@ export async function registerPlan(ask: RegisterAsk): Promise<{ readonly plan: R
       iterations,
       maxBlocks,
       remainingMs,
+      // A ladder asks what every rung costs, and four blocks tell that badly.
+      earlyLook: !ladder,
     });
   const canary = canaryFor(planWith(0), ask.prepared);
   const plan = planWith(lookMs(canary, engines.length));

@@ -284,6 +284,7 @@ function defaultBlockMs(events: readonly RunEvent[], plain: string): number {
     iterations: 3,
     maxBlocks: blocks,
     remainingMs: Number.MAX_SAFE_INTEGER,
+    earlyLook: true,
   });
   return plan.estimateMsPerBlock;
 }

@@ -133,7 +133,7 @@ function registered(
   const planned = plan?.blocks ?? manifest.plan.blocks;
   const looks =
     plan === undefined || plan.looks.length === 0
-      ? registerLooks(Math.max(1, planned))
+      ? registerLooks(Math.max(1, planned), { earlyLook: !manifest.plan.ladder })
       : withAlphas(plan.looks, registeredRule(events)?.alpha);
   return { planned, looks: chargeStops(looks, stops) };
 }

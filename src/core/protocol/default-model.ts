@@ -171,6 +171,7 @@ function predict(facts: DefaultModelFacts): Prediction {
     iterations,
     maxBlocks: blocksWanted(facts),
     remainingMs: (budgetMs - checkMs) * share,
+    earlyLook: true,
   };
   const whole = planRun({ ...input, remainingMs: Number.MAX_SAFE_INTEGER });
   const estimateMs = whole.estimateMsTotal + checkMs;

@@ -123,7 +123,7 @@ function finish({ draft, notMeasured, notes }: Planning): RunPlan {
     blocks,
     iterations: only ? 1 : iterations,
     generateTokens: input.generateTokens,
-    looks: registerLooks(blocks).map((look) => look.blocks),
+    looks: registerLooks(blocks, input).map((look) => look.blocks),
     estimateMsPerBlock: schedules.reduce((sum, { estimateMsPerBlock }) => sum + estimateMsPerBlock, 0),
     estimateMsTotal: draftTotalMs(draft, blocks),
     notMeasured,

@@ -24,6 +24,8 @@ export interface PlanInput {
   readonly maxBlocks: number;
   /** Wall-clock time until the deadline, ms. */
   readonly remainingMs: number;
+  /** A first look after four blocks: for who asks which is faster, not by how much. */
+  readonly earlyLook: boolean;
 }
 
 /** One prompt of one engine. */

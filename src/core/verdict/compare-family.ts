@@ -9,14 +9,16 @@ import { holm } from '../stats/holm.ts';
 import type { HolmResult } from '../stats/holm.ts';
 import { pairedTest } from '../stats/paired.ts';
 import type { PairedTest } from '../stats/paired.ts';
-import { ALPHA } from './looks.ts';
+import { ALPHA, EARLY_ALPHA } from './looks.ts';
 import { crossCheck } from './cross-check.ts';
 
 /** Prompt name of the headline: the mean request time over the prompts that all ranked engines completed. */
 export const MIX_PROMPT = 'mix';
-/** Below this there is no verdict at all; below the second it is PRELIMINARY. */
+/** Below this there is no verdict at all; below the second it is PRELIMINARY, unless it holds at the early look's level. */
 export const BLOCKS_MIN = 3;
 export const BLOCKS_FIRM = 6;
+/** Fewer are PRELIMINARY at any level. */
+const BLOCKS_EARLY = 4;
 
 export interface FamilyInput {
   readonly metric: Comparison['metric'];
@@ -300,8 +302,12 @@ function identity(
     a: pair.a,
     b: pair.b,
     blockCount,
-    preliminary: blockCount >= BLOCKS_MIN && blockCount < BLOCKS_FIRM,
+    preliminary: blockCount >= BLOCKS_MIN && !isFirm(blockCount, input.alpha),
   };
+}
+
+function isFirm(blockCount: number, alpha: number): boolean {
+  return blockCount >= BLOCKS_FIRM || (blockCount >= BLOCKS_EARLY && alpha <= EARLY_ALPHA);
 }
 
 function ratios(pair: Pair, localAlpha: number): Partial<Pick<Comparison, 'ratio' | 'low' | 'high' | 'confidence'>> {

@@ -3,10 +3,16 @@ import { assert } from '../assert.ts';
 
 /** A run tests at 5%, shared out over its looks. */
 export const ALPHA = 0.05;
-/** Below this, no look: the first one is at 6 blocks. */
-const FIRST_LOOK = 6;
+/** From here on a run is tested at even counts only, and its verdict is firm at any level of a planned look. */
+const EVEN_FROM = 6;
+/**
+ * A look for what is plain to see: at its level a t test of four blocks needs ten standard errors beyond the margin, which a
+ * true 30% has on a quiet machine. The last look pays for it.
+ */
+const EARLY_LOOK = 4;
+export const EARLY_ALPHA = 0.002;
 
-/** Levels by number of looks. Type I 2.5-4.7% in the protocol's simulations; 11-23% when peeking after every block. */
+/** Levels by number of looks, the early one not counted. Type I 2.5-4.7% in the protocol's simulations; 11-23% when peeking after every block. */
 const ALPHAS: Readonly<Record<number, readonly number[]>> = { 1: [0.05], 2: [0.01, 0.04], 3: [0.005, 0.01, 0.035] };
 
 export interface Look {
@@ -16,16 +22,18 @@ export interface Look {
 }
 
 /**
- * Looks to register for a run of `blocks` planned blocks: {6, ceil(2N/3) up to even, N} from 12 on, {6, N} from 8 on,
- * else {N}. Looks are at even counts, because blocks are mirrored in pairs; only runs under 6 blocks may end odd.
+ * Looks to register for a run of `blocks` planned blocks: {4, 6, ceil(2N/3) up to even, N} from 12 on, {4, 6, N} from 8 on,
+ * {4, N} from 6 on, else {N}; without an early look, the 4 is left out. Looks are at even counts, because blocks are
+ * mirrored in pairs; only runs under 6 blocks may end odd.
  */
-export function registerLooks(blocks: number): Look[] {
-  const last = blocks < FIRST_LOOK ? blocks : blocks - (blocks % 2);
+export function registerLooks(blocks: number, { earlyLook }: { readonly earlyLook: boolean }): Look[] {
+  const last = blocks < EVEN_FROM ? blocks : blocks - (blocks % 2);
   if (last < 1) return [];
-  if (last < 8) return withAlphas([last]);
-  if (last < 12) return withAlphas([FIRST_LOOK, last]);
+  const early = earlyLook && last >= EVEN_FROM ? [EARLY_LOOK] : [];
+  if (last < 8) return withAlphas([...early, last]);
+  if (last < 12) return withAlphas([...early, EVEN_FROM, last]);
   const second = Math.ceil((2 * last) / 3);
-  return withAlphas([FIRST_LOOK, second + (second % 2), last]);
+  return withAlphas([...early, EVEN_FROM, second + (second % 2), last]);
 }
 
 /**
@@ -33,13 +41,16 @@ export function registerLooks(blocks: number): Look[] {
  * @param retirementAlpha spent at every look but the last on retiring engines; the last look pays for it
  */
 export function withAlphas(counts: readonly number[], retirementAlpha = 0): Look[] {
-  const alphas = ALPHAS[counts.length];
-  const last = counts.length - 1;
-  return counts.map((blocks, index) => {
-    const alpha = alphas?.[index] ?? ALPHA / counts.length;
+  const isEarly = counts.length > 1 && (counts[0] ?? EVEN_FROM) < EVEN_FROM;
+  const others = isEarly ? counts.slice(1) : counts;
+  const last = others.length - 1;
+  const spent = (counts.length - 1) * retirementAlpha + (isEarly ? EARLY_ALPHA : 0);
+  const looks = others.map((blocks, index) => {
+    const alpha = ALPHAS[others.length]?.[index] ?? ALPHA / others.length;
     // At most half of it: what a strange record claims must not leave nothing.
-    return { blocks, alpha: index === last ? Math.max(alpha / 2, alpha - last * retirementAlpha) : alpha };
+    return { blocks, alpha: index === last ? Math.max(alpha / 2, alpha - spent) : alpha };
   });
+  return isEarly ? [{ blocks: counts[0] ?? EARLY_LOOK, alpha: EARLY_ALPHA }, ...looks] : looks;
 }
 
 export interface Analysis {
@@ -69,9 +80,9 @@ export function chargeStops(looks: readonly Look[], stoppedAt: readonly number[]
   }));
 }
 
-/** An odd block has no mirror image, from the first look on. */
+/** An odd block has no mirror image; a run of five is tested with all it has. */
 function testable(accepted: number): number {
-  return accepted < FIRST_LOOK ? accepted : accepted - (accepted % 2);
+  return accepted < EVEN_FROM ? accepted : accepted - (accepted % 2);
 }
 
 /**

@@ -4,7 +4,6 @@
  */
 import type { Comparison } from '../record.ts';
 import type { Behind, RetirementRule } from '../retirement-schema.ts';
-import { BLOCKS_FIRM } from './compare-family.ts';
 import { floorFactor, seenFrom } from './wording.ts';
 
 /**
@@ -32,8 +31,8 @@ export function retirementRule(plan: {
  */
 export function findBehind(comparisons: readonly Comparison[], { ratio }: Pick<RetirementRule, 'ratio'>): Behind[] {
   const behind = comparisons.flatMap((comparison): Behind[] => {
-    const { a, b, faster, verdict, blockCount } = comparison;
-    if (verdict !== 'FASTER' || faster === null || blockCount < BLOCKS_FIRM) return [];
+    const { a, b, faster, verdict, preliminary } = comparison;
+    if (verdict !== 'FASTER' || faster === null || preliminary) return [];
     const [than, engine] = faster === 'a' ? [a, b] : [b, a];
     const seen = seenFrom([comparison], than, engine);
     // Holm may reject at a level at which the interval, which is held to the strictest, still reaches below the bound.

@@ -19,6 +19,7 @@ const INPUT: PlanInput = {
   iterations: 1,
   maxBlocks: 8,
   remainingMs: 200_000,
+  earlyLook: true,
 };
 
 const NOTHING: Progress = { cells: [], blocks: [], looks: [], dropped: [], retired: [] };
@@ -36,7 +37,7 @@ describe('order of events', () => {
   test('blocks in mirrored pairs, looks between pairs, then complete', () => {
     const { log, stop } = simulate(INPUT, CALM);
     expect(log.filter((line) => !line.endsWith('accepted')).join(', ')).toMatchInlineSnapshot(
-      `"0.0 a, 0.0 b, 1.0 b, 1.0 a, 2.0 a, 2.0 b, 3.0 b, 3.0 a, 4.0 a, 4.0 b, 5.0 b, 5.0 a, look 6, 6.0 b, 6.0 a, 7.0 a, 7.0 b"`,
+      `"0.0 a, 0.0 b, 1.0 b, 1.0 a, 2.0 a, 2.0 b, 3.0 b, 3.0 a, look 4, 4.0 a, 4.0 b, 5.0 b, 5.0 a, look 6, 6.0 b, 6.0 a, 7.0 a, 7.0 b"`,
     );
     expect(stop).toMatchObject({ reason: 'complete', detail: '8 of 8 blocks' });
   });
@@ -186,6 +187,7 @@ describe('the deadline', () => {
         iterations: 3,
         maxBlocks: 1 + random.integer(20),
         remainingMs: 20_000 + random.next() * 900_000,
+        earlyLook: true,
       };
       const slowAtMs = random.next() * input.remainingMs;
       const kind = random.integer(4);

@@ -24,22 +24,24 @@ function plan(changes: Partial<PlanInput>): RunPlan {
     iterations: 3,
     maxBlocks: 12,
     remainingMs: 360_000,
+    earlyLook: true,
     ...changes,
   });
 }
 
-test('everything fits: twelve blocks, three iterations, three looks, nothing left out', () => {
+test('everything fits: twelve blocks, three iterations, four looks, nothing left out', () => {
   const made = plan({});
   expect(made).toMatchObject({
     state: 'comparison',
     blocks: 12,
     iterations: 3,
     generateTokens: 64,
-    looks: [6, 8, 12],
+    looks: [4, 6, 8, 12],
     notMeasured: [],
   });
   expect(made.notes).toEqual(['12 blocks are planned, about 205 s of 360 s.']);
   expect(made.estimateMsTotal).toBeCloseTo(12 * made.estimateMsPerBlock, 6);
+  expect(plan({ earlyLook: false }).looks).toEqual([6, 8, 12]);
 });
 
 test('the requests of a process: a small warm-up, then each prompt with a full-shape warm-up and its iterations', () => {
@@ -78,7 +80,7 @@ test('a long prompt alone gets two small warm-ups', () => {
 describe('what gives way, in order', () => {
   test('first the iterations', () => {
     const made = plan({ remainingMs: 70_000 });
-    expect(made).toMatchObject({ blocks: 6, iterations: 1, looks: [6] });
+    expect(made).toMatchObject({ blocks: 6, iterations: 1, looks: [4, 6] });
     expect(made.notes[0]).toBe(
       'One measured iteration per prompt and process instead of 3: more blocks say more than more iterations.',
     );
