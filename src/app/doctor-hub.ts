@@ -1,5 +1,6 @@
 /** What the doctor looks at in a model on the hub: its headers, by range requests; nothing of its weights. */
 import type { ModelLook, TokenizerLook } from '../core/doctor/facts.ts';
+import { decodeMetadata } from '../models/gguf/read-header.ts';
 import type { GgufHeader } from '../models/gguf/read-header.ts';
 import { tensorBytes } from '../models/gguf/write.ts';
 import { lookAtHub } from '../models/sources/hub-look.ts';
@@ -64,7 +65,7 @@ async function ofCheckpoint(
     fileBytes: 'model' in look ? look.model.fileBytes : look.fileBytes,
     version: 3,
     alignment: file.alignment,
-    metadata: file.metadata,
+    metadata: decodeMetadata(file.metadata),
     arrayLengths: new Map(),
     valueOffsets: new Map(),
     metadataRange: { start: 0, end: 0 },

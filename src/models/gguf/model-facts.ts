@@ -6,6 +6,7 @@ import { textOf } from './metadata.ts';
 import { readGgufModel } from './parts.ts';
 import type { GgufHeader } from './read-header.ts';
 import { trafficOf } from './traffic.ts';
+import { TWIN_OF_KEY } from './twin-of-key.ts';
 import { readVocabulary } from './vocabulary.ts';
 
 export interface GgufModelFacts {
@@ -32,9 +33,6 @@ export interface GgufModelFacts {
   readonly twinOf: string | null;
   readonly traffic: ModelTraffic;
 }
-
-/** Written into twins by src/models/synthesize. */
-export const TWIN_OF_KEY = 'runoff.twin.of';
 
 export async function modelFacts(path: string): Promise<GgufModelFacts> {
   return factsOf(await readGgufModel(path));

@@ -10,9 +10,11 @@ import {
   VALUE_TYPES,
   type EncodedArray,
   type GgufArray,
+  type GgufMetadata,
   type GgufNumberType,
   type GgufScalarType,
   type GgufValue,
+  type WritableMetadata,
 } from './metadata.ts';
 import { tensorTypeById, type TensorType } from './tensor-types.ts';
 
@@ -108,6 +110,11 @@ export function decodeArray({ bytes }: EncodedArray): GgufArray {
   const { array } = readArray(new ByteCursor(head), 'it', ARRAY_COUNT_MAX);
   assert(array !== null, 'no array is longer than the limit');
   return array;
+}
+
+/** Everything as values, for reading what was made for writing. */
+export function decodeMetadata(metadata: WritableMetadata): GgufMetadata {
+  return new Map([...metadata].map(([key, value]) => [key, value.type === 'encoded' ? decodeArray(value) : value]));
 }
 
 function openCursor(path: string, part: FilePart | undefined): ByteCursor {

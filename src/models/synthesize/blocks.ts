@@ -70,10 +70,14 @@ export function floatType(type: TensorType): FloatType | null {
 
 /** A pool of random bits as a pool of normally distributed values: 16 bits choose one of 65,536 quantiles. */
 export function floatPool(pool: Uint32Array, { encode }: FloatType): Uint32Array {
-  const table = Uint16Array.from({ length: 65_536 }, (_, i) =>
-    encode(WEIGHT_DEVIATION * normalQuantile((i + 0.5) / 65_536)),
-  );
-  return pool.map((word) => (table[word & 0xffff]! | (table[word >>> 16]! << 16)) >>> 0);
+  const table = new Uint16Array(65_536);
+  for (let i = 0; i < table.length; i++) table[i] = encode(WEIGHT_DEVIATION * normalQuantile((i + 0.5) / table.length));
+  const [words, floats] = [new Int32Array(pool.buffer, pool.byteOffset, pool.length), new Int32Array(pool.length)];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    floats[i] = table[word & 0xffff]! | (table[word >>> 16]! << 16);
+  }
+  return new Uint32Array(floats.buffer);
 }
 
 /** Acklam's rational approximation, relative error 1.2e-9. */

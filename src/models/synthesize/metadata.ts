@@ -1,6 +1,6 @@
 /** The header of a shape's GGUF: the keys that llama.cpp's converter writes, in its order. */
-import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
-import { TWIN_OF_KEY } from '../gguf/model-facts.ts';
+import type { EncodedArray, GgufValue, WritableMetadata } from '../gguf/metadata.ts';
+import { TWIN_OF_KEY } from '../gguf/twin-of-key.ts';
 import { headSizeOf, type ModelShape } from './shape.ts';
 
 /** Written into every twin, so that nobody takes one for the model: what runoff reads back is `runoff.twin.of`. */
@@ -24,9 +24,9 @@ const f32 = (value: number): GgufValue => ({ type: 'f32', value });
 
 export function twinMetadata(
   shape: ModelShape,
-  { label, fileType, tokenizer }: { label: TwinLabel; fileType: number; tokenizer: GgufMetadata },
-): GgufMetadata {
-  return new Map<string, GgufValue>([
+  { label, fileType, tokenizer }: { label: TwinLabel; fileType: number; tokenizer: WritableMetadata },
+): WritableMetadata {
+  return new Map<string, GgufValue | EncodedArray>([
     ['general.architecture', text(shape.architecture)],
     ['general.type', text('model')],
     ...labelEntries(label),

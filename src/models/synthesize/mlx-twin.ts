@@ -6,6 +6,7 @@ import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { writeFully, writeThenRename } from '../file-io.ts';
 import { textOf } from '../gguf/metadata.ts';
+import { decodeMetadata } from '../gguf/read-header.ts';
 import { tensorTypeNamed } from '../gguf/tensor-types.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
 import { generationConfig } from '../mlx/config.ts';
@@ -198,7 +199,8 @@ class Filler {
 /** Everything but the weights. */
 function textFiles(plan: TwinPlan, format: MlxFormat, files: ReadonlyMap<string, string>): Record<string, string> {
   const { source, file, tokenizer } = plan;
-  const vocabulary = readVocabulary(file.metadata);
+  const metadata = decodeMetadata(file.metadata);
+  const vocabulary = readVocabulary(metadata);
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   const label = { of: source.of, seed: file.seed, tokenizer };
   const tensors = tensorsOf(source.shape);
@@ -210,7 +212,7 @@ function textFiles(plan: TwinPlan, format: MlxFormat, files: ReadonlyMap<string,
     }),
   };
   if (vocabulary === null) return texts;
-  const chatTemplate = textOf(file.metadata, 'tokenizer.chat_template');
+  const chatTemplate = textOf(metadata, 'tokenizer.chat_template');
   texts['generation_config.json'] = json(generationConfig(vocabulary));
   texts['tokenizer.json'] = JSON.stringify(rebuildTokenizer(vocabulary).tokenizerJson);
   texts['tokenizer_config.json'] = json(tokenizerConfig(vocabulary, chatTemplate));

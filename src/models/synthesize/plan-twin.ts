@@ -1,6 +1,6 @@
 /** From what the user names to a twin's header and tensors, before a byte is written. */
 import { AppError } from '../../core/errors.ts';
-import type { GgufMetadata, GgufValue } from '../gguf/metadata.ts';
+import type { EncodedArray, GgufValue, WritableMetadata } from '../gguf/metadata.ts';
 import type { GgufTensor } from '../gguf/read-header.ts';
 import { GGUF_ALIGNMENT } from '../gguf/write.ts';
 import type { HubOptions } from '../sources/hub.ts';
@@ -92,13 +92,13 @@ interface MetadataParts {
   readonly vocabulary: TwinVocabulary | null;
 }
 
-function metadataFor({ shape, header }: TwinSource, { preset, label, vocabulary }: MetadataParts): GgufMetadata {
+function metadataFor({ shape, header }: TwinSource, { preset, label, vocabulary }: MetadataParts): WritableMetadata {
   if (header === null) {
     const tokenizer = vocabulary?.entries ?? new Map<string, GgufValue>();
     return twinMetadata(shape, { label, fileType: preset?.fileType ?? 0, tokenizer });
   }
   // The file's own entries in their order; what differs is declared.
-  const metadata = new Map(header.metadata);
+  const metadata = new Map<string, GgufValue | EncodedArray>(header.metadata);
   if (vocabulary !== null) {
     for (const key of metadata.keys()) if (key.startsWith('tokenizer.')) metadata.delete(key);
     for (const [key, value] of vocabulary.entries) metadata.set(key, value);

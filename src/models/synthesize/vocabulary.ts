@@ -2,14 +2,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
-import { stringsOf, textOf, type GgufMetadata, type GgufValue } from '../gguf/metadata.ts';
-import { decodeArray, readGgufHeader } from '../gguf/read-header.ts';
+import { EncodedStrings } from '../gguf/encoded-strings.ts';
+import { stringsOf, textOf, type EncodedArray, type GgufValue, type WritableMetadata } from '../gguf/metadata.ts';
 import { TOKEN_TYPE } from '../gguf/vocabulary.ts';
 import { text, u32 } from './metadata.ts';
 
 export interface TwinVocabulary {
   /** The `tokenizer.*` entries of the header. */
-  readonly entries: GgufMetadata;
+  readonly entries: WritableMetadata;
   /** Where it comes from, in words. */
   readonly label: string;
   /** Why it is a stand-in; null where it is a model's own. */
@@ -24,6 +24,8 @@ const PER_TOKEN = ['tokens', 'scores', 'token_type'] as const;
  * Rejects with `model-unsupported` where the file has no tokenizer or one that is larger.
  */
 export async function vocabularyOfGguf(path: string, size: number): Promise<TwinVocabulary> {
+  // Loaded for such a source only.
+  const { readGgufHeader } = await import('../gguf/read-header.ts');
   const { metadata } = await readGgufHeader(path);
   const tokens = stringsOf(metadata, 'tokenizer.ggml.tokens');
   if (tokens === null) {
@@ -69,10 +71,7 @@ export async function vocabularyOfFolder(folder: string, size: number, signal?: 
     const { metadata, tokenCount, preTokenizer, origin } = await tokenizerMetadata(folder, options);
     if (tokenCount !== size) return standInVocabulary(size, `its tokenizer has ${tokenCount} tokens`);
     const rule = origin === 'none' ? '' : `, pre-tokenizer ${preTokenizer} by its rules`;
-    const entries = new Map(
-      [...metadata].map(([key, value]) => [key, value.type === 'encoded' ? decodeArray(value) : value] as const),
-    );
-    return { entries, label: `the model's own, from its tokenizer files${rule}`, standInBecause: null };
+    return { entries: metadata, label: `the model's own, from its tokenizer files${rule}`, standInBecause: null };
   } catch (error) {
     if (!(error instanceof AppError) || !UNUSABLE.includes(error.code)) throw error;
     return standInVocabulary(size, error.message.replaceAll(folder, '').slice(0, REASON_CHARACTERS_MAX));
@@ -97,8 +96,27 @@ function padded(key: string, value: GgufValue, count: number, size: number): Ggu
 export const VOCABULARY_SIZE_MIN = 2_560;
 /** By frequency in English, so that a small vocabulary holds the common pairs. */
 const LETTERS = 'etaoinshrdlucmfwypvbgkjxqz'.split('');
-const CAPITALS = LETTERS.map((letter) => letter.toUpperCase());
+const STARTS = [...LETTERS, ...LETTERS.map((letter) => letter.toUpperCase())];
 const SPACE = 'Ġ';
+
+/** Every left piece with every right one: the lefts change first. */
+interface MergeGroup {
+  readonly lefts: readonly string[];
+  readonly rights: readonly string[];
+}
+
+const MERGES: readonly MergeGroup[] = [
+  { lefts: [SPACE], rights: STARTS },
+  { lefts: joined([SPACE], STARTS), rights: LETTERS },
+  { lefts: LETTERS, rights: LETTERS },
+  {
+    lefts: LETTERS.flatMap((second) => joined([SPACE], joined(STARTS, [second]))),
+    rights: LETTERS.flatMap((fourth) => joined(LETTERS, [fourth])),
+  },
+];
+/** Of the longest token and the longest merge. */
+const TOKEN_BYTES = 6;
+const MERGE_BYTES = 7;
 
 /**
  * A byte-level BPE vocabulary of exactly `size` tokens: the 256 bytes; a space with one letter; a space with two; pairs of
@@ -111,25 +129,16 @@ export function standInVocabulary(size: number, because = 'no tokenizer files ar
       hint: `${VOCABULARY_SIZE_MIN} tokens are needed: name a tokenizer with --tokenizer FILE.gguf.`,
     });
   }
-  const tokens = byteTokens();
-  const merges: string[] = [];
-  for (const [left, right] of wordMerges()) {
-    if (tokens.length >= size - 2) break;
-    tokens.push(left + right);
-    merges.push(`${left} ${right}`);
-  }
-  // Vocabularies beyond half a million tokens run out of words.
-  while (tokens.length < size - 2) tokens.push(`[PAD${tokens.length}]`);
+  const { tokens, merges, mergeCount } = standInTokens(size);
   const types = new Int32Array(size).fill(TOKEN_TYPE.normal);
-  for (let id = 256 + merges.length; id < size; id++) types[id] = TOKEN_TYPE.unused;
+  types.fill(TOKEN_TYPE.unused, 256 + mergeCount);
   types.fill(TOKEN_TYPE.control, size - 2);
-  tokens.push('<|begin_of_text|>', '<|end_of_text|>');
-  const entries: [string, GgufValue][] = [
+  const entries: [string, GgufValue | EncodedArray][] = [
     ['tokenizer.ggml.model', text('gpt2')],
     ['tokenizer.ggml.pre', text('gpt-2')],
-    ['tokenizer.ggml.tokens', { type: 'array', itemType: 'string', items: tokens }],
+    ['tokenizer.ggml.tokens', tokens],
     ['tokenizer.ggml.token_type', { type: 'array', itemType: 'i32', items: types }],
-    ['tokenizer.ggml.merges', { type: 'array', itemType: 'string', items: merges }],
+    ['tokenizer.ggml.merges', merges],
     ['tokenizer.ggml.bos_token_id', u32(size - 2)],
     ['tokenizer.ggml.eos_token_id', u32(size - 1)],
     ['tokenizer.ggml.add_bos_token', { type: 'bool', value: false }],
@@ -141,6 +150,38 @@ export function standInVocabulary(size: number, because = 'no tokenizer files ar
   };
 }
 
+function standInTokens(size: number): { tokens: EncodedArray; merges: EncodedArray; mergeCount: number } {
+  const tokens = new EncodedStrings(size, TOKEN_BYTES);
+  const merges = new EncodedStrings(size, MERGE_BYTES);
+  for (const token of byteTokens()) tokens.add(utf8(token));
+  for (const { lefts, rights } of MERGES) {
+    const missing = size - 2 - tokens.count;
+    const seconds = rights.map((right) => utf8(right));
+    tokens.addProduct(
+      lefts.map((left) => utf8(left)),
+      seconds,
+      missing,
+    );
+    merges.addProduct(
+      lefts.map((left) => utf8(`${left} `)),
+      seconds,
+      missing,
+    );
+  }
+  // Vocabularies beyond 916,000 tokens run out of words.
+  while (tokens.count < size - 2) tokens.add(utf8(`[PAD${tokens.count}]`));
+  for (const token of ['<|begin_of_text|>', '<|end_of_text|>']) tokens.add(utf8(token));
+  return { tokens: tokens.finish(), merges: merges.finish(), mergeCount: merges.count };
+}
+
+function utf8(piece: string): Uint8Array {
+  return Buffer.from(piece, 'utf8');
+}
+
+function joined(firsts: readonly string[], seconds: readonly string[]): string[] {
+  return firsts.flatMap((first) => seconds.map((second) => first + second));
+}
+
 /** GPT-2's printable stand-ins for bytes: printable ones are themselves, the others follow from U+0100 on. */
 function byteTokens(): string[] {
   let next = 0x100;
@@ -148,14 +189,4 @@ function byteTokens(): string[] {
     const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
     return String.fromCodePoint(printable ? byte : next++);
   });
-}
-
-function* wordMerges(): Generator<readonly [string, string]> {
-  const starts = [...LETTERS, ...CAPITALS];
-  for (const letter of starts) yield [SPACE, letter];
-  for (const second of LETTERS) for (const first of starts) yield [SPACE + first, second];
-  for (const second of LETTERS) for (const first of LETTERS) yield [first, second];
-  for (const fourth of LETTERS)
-    for (const third of LETTERS)
-      for (const second of LETTERS) for (const first of starts) yield [SPACE + first + second, third + fourth];
 }

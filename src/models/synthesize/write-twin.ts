@@ -1,15 +1,17 @@
-/** Writes a twin: the header, then every tensor from a ring of random blocks of its type, a bounded piece at a time. */
-import { open, type FileHandle } from 'node:fs/promises';
+/** Writes a twin: the header, then every tensor from a ring of random blocks of its type, front to back. */
+import { open } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { createRandom, normal } from '../../core/random.ts';
-import { breathe, writeFully, writeThenRename } from '../file-io.ts';
-import type { GgufMetadata } from '../gguf/metadata.ts';
+import { writeThenRename } from '../file-io.ts';
+import type { WritableMetadata } from '../gguf/metadata.ts';
 import type { TensorType } from '../gguf/tensor-types.ts';
 import { encodeMetadata, layoutGguf, tensorBytes, type GgufLayout } from '../gguf/write.ts';
 import { BlockRings } from './block-rings.ts';
+import { GatheredWriter } from './gathered-writer.ts';
 import type { ShapeTensor } from './tensors.ts';
 
 /** An interrupt waits no longer than for this; system calls do not count at this size. */
-const WRITE_BYTES_MAX = 4 << 20;
+const WRITE_BYTES_MAX = 32 << 20;
 /** Norm weights of trained models lie around 1, biases around 0. */
 const NORM_DEVIATION = 0.1;
 const BIAS_DEVIATION = 0.02;
@@ -19,7 +21,7 @@ export interface TypedTensor extends ShapeTensor {
 }
 
 export interface TwinFile {
-  readonly metadata: GgufMetadata;
+  readonly metadata: WritableMetadata;
   readonly tensors: readonly TypedTensor[];
   readonly alignment: number;
   readonly seed: number;
@@ -39,68 +41,63 @@ export function layoutTwin({ metadata, tensors, alignment }: TwinFile): GgufLayo
 export async function writeTwin(
   path: string,
   { file, layout }: { readonly file: TwinFile; readonly layout: GgufLayout },
-  options: WriteOptions,
+  { onProgress, signal }: WriteOptions,
 ): Promise<number> {
+  const { header, offsets, totalBytes } = layout;
   return writeThenRename(path, async (temporary) => {
     const handle = await open(temporary, 'wx');
     try {
-      writeFully(handle, layout.header, 0);
       let doneBytes = 0;
-      const onChunk = (bytes: number): void => {
+      const writer = new GatheredWriter(handle, WRITE_BYTES_MAX, (bytes) => {
         doneBytes += bytes;
-        options.onProgress?.({ doneBytes, totalBytes: layout.totalBytes });
-      };
-      const writer = new TensorWriter(handle, { seed: file.seed, onChunk, signal: options.signal });
-      for (const [i, tensor] of file.tensors.entries()) await writer.write(tensor, layout.offsets[i] as number);
-      // The padding after the last tensor.
-      await handle.truncate(layout.totalBytes);
+        onProgress?.({ doneBytes, totalBytes });
+      });
+      const rings = new BlockRings(file.seed);
+      await writer.add(header);
+      let end = header.byteLength;
+      for (const [i, tensor] of file.tensors.entries()) {
+        const offset = offsets[i] as number;
+        await writer.add(new Uint8Array(offset - end));
+        const vector = vectorValues(tensor, file.seed);
+        if (vector === null) await writeBlocks(writer, tensor, { offset, rings, signal });
+        else await writer.add(new Uint8Array(vector.buffer));
+        end = offset + tensorBytes(tensor);
+      }
+      await writer.add(new Uint8Array(totalBytes - end));
+      await writer.flush();
     } finally {
       await handle.close();
     }
-    return layout.totalBytes;
+    return totalBytes;
   });
 }
 
-interface WriterOptions {
-  readonly seed: number;
-  readonly onChunk: (bytes: number) => void;
+interface BlocksRequest {
+  /** In the file. */
+  readonly offset: number;
+  readonly rings: BlockRings;
   readonly signal: AbortSignal | undefined;
 }
 
-class TensorWriter {
-  readonly #handle: FileHandle;
-  readonly #options: WriterOptions;
-  readonly #rings: BlockRings;
-
-  constructor(handle: FileHandle, options: WriterOptions) {
-    this.#handle = handle;
-    this.#options = options;
-    this.#rings = new BlockRings(options.seed);
-  }
-
-  async write(tensor: TypedTensor, offset: number): Promise<void> {
-    const vector = vectorValues(tensor, this.#options.seed);
-    if (vector === null) return this.#writeBlocks(tensor, offset);
-    writeFully(this.#handle, new Uint8Array(vector.buffer), offset);
-    this.#options.onChunk(vector.byteLength);
-  }
-
-  /** From the ring's block that belongs to this place of the file, without a copy. */
-  async #writeBlocks(tensor: TypedTensor, offset: number): Promise<void> {
-    const { onChunk, signal } = this.#options;
-    const { blockBytes } = tensor.type;
-    const ring = this.#rings.ring(tensor.type, tensor.name);
-    const total = tensorBytes(tensor);
-    let from = (Math.ceil(offset / blockBytes) * blockBytes) % ring.byteLength;
-    for (let done = 0; done < total;) {
-      await breathe();
-      signal?.throwIfAborted();
-      const bytes = Math.min(WRITE_BYTES_MAX, total - done, ring.byteLength - from);
-      writeFully(this.#handle, ring.subarray(from, from + bytes), offset + done);
-      done += bytes;
-      from = (from + bytes) % ring.byteLength;
-      onChunk(bytes);
-    }
+/** From the ring's block that belongs to this place of the file, without a copy. */
+async function writeBlocks(
+  writer: GatheredWriter,
+  tensor: TypedTensor,
+  { offset, rings, signal }: BlocksRequest,
+): Promise<void> {
+  const { blockBytes } = tensor.type;
+  const ring = rings.ring(tensor.type, tensor.name);
+  const total = tensorBytes(tensor);
+  let from = (Math.ceil(offset / blockBytes) * blockBytes) % ring.byteLength;
+  for (let done = 0; done < total;) {
+    signal?.throwIfAborted();
+    const isNew = ring.require(from);
+    const blocks = ring.stretch(from, Math.min(writer.room, total - done));
+    await writer.add(blocks);
+    // Before more is made, what is there goes on its way if the call before has ended.
+    if (isNew) await setImmediate();
+    done += blocks.byteLength;
+    from = (from + blocks.byteLength) % ring.byteLength;
   }
 }
 
@@ -110,6 +107,7 @@ export function vectorValues({ name, kind, dimensions, values }: ShapeTensor, se
   if (kind === 'fixed' && values !== undefined) return values.slice();
   const random = createRandom('twin', seed, name);
   const [centre, deviation] = kind === 'norm' ? [1, NORM_DEVIATION] : [0, BIAS_DEVIATION];
-  const count = dimensions.reduce((product, size) => product * size, 1);
-  return Float32Array.from({ length: count }, () => centre + deviation * normal(random));
+  const vector = new Float32Array(dimensions.reduce((product, size) => product * size, 1));
+  for (let i = 0; i < vector.length; i++) vector[i] = centre + deviation * normal(random);
+  return vector;
 }

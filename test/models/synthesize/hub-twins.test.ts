@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { stringsOf, textOf, type GgufValue } from '../../../src/models/gguf/metadata.ts';
+import { decodeMetadata } from '../../../src/models/gguf/read-header.ts';
 import { ByteBudget } from '../../../src/models/hub/remote-file.ts';
 import { makeTwin } from '../../../src/models/synthesize/make-twin.ts';
 import { planTwin, type TwinAsk, type TwinPlan } from '../../../src/models/synthesize/plan-twin.ts';
@@ -55,9 +56,9 @@ describe('a GGUF on the hub', () => {
     const [there, here] = [await planTwin(asking('hf:owner/tiny')), await planTwin(asking(join(folder, 'model.gguf')))];
     expect(listing(there)).toEqual(listing(here));
     expect(there.file.tensors.find(({ name }) => name === 'rope_freqs.weight')?.values).toEqual(FACTORS);
-    expect(stringsOf(there.file.metadata, 'tokenizer.ggml.tokens')).toEqual(['a', 'b', 'c']);
+    expect(stringsOf(decodeMetadata(there.file.metadata), 'tokenizer.ggml.tokens')).toEqual(['a', 'b', 'c']);
     expect(there.source.pinned).toBe(`hf:owner/tiny@${commit}:tiny.gguf`);
-    expect(textOf(there.file.metadata, 'runoff.twin.of')).toBe('owner/tiny, tiny.gguf');
+    expect(textOf(decodeMetadata(there.file.metadata), 'runoff.twin.of')).toBe('owner/tiny, tiny.gguf');
     expect([...bench().server.sentBytes]).toEqual([['tiny.gguf', MIB + FACTORS.byteLength]]);
     expect(content.length).toBeGreaterThan(3 * MIB);
   });
@@ -315,7 +316,7 @@ describe('a checkpoint on the hub', () => {
       "the model's own, from its tokenizer files, pre-tokenizer llama-bpe by its rules",
       null,
     ]);
-    expect(stringsOf(file.metadata, 'tokenizer.ggml.tokens')).toHaveLength(430);
+    expect(stringsOf(decodeMetadata(file.metadata), 'tokenizer.ggml.tokens')).toHaveLength(430);
     const header = 8 + Number(content.readBigUInt64LE());
     expect(Object.fromEntries(bench().server.sentBytes)).toEqual({
       ...Object.fromEntries(Object.entries(small).map(([name, { length }]) => [name, length])),

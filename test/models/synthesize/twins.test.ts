@@ -7,7 +7,8 @@ import { describe, expect, test } from 'vitest';
 import { storedFingerprint } from '../../../src/models/fingerprint/stored.ts';
 import { dequantize } from '../../../src/models/gguf/dequantize.ts';
 import { modelFacts } from '../../../src/models/gguf/model-facts.ts';
-import { readGgufHeader, type GgufHeader } from '../../../src/models/gguf/read-header.ts';
+import { numbersOf, stringsOf } from '../../../src/models/gguf/metadata.ts';
+import { decodeMetadata, readGgufHeader, type GgufHeader } from '../../../src/models/gguf/read-header.ts';
 import { tensorTypeNamed } from '../../../src/models/gguf/tensor-types.ts';
 import { halfToFloat } from '../../../src/models/half.ts';
 import { repackToMlx } from '../../../src/models/mlx/repack.ts';
@@ -148,10 +149,36 @@ describe('weights', () => {
 describe('the stand-in vocabulary', () => {
   test('has exactly the size, without a token twice', () => {
     for (const size of [SIZE, 32_064, 49_152, 128_256, 262_144]) {
-      const tokens = standInVocabulary(size).entries.get('tokenizer.ggml.tokens');
-      const items = tokens?.type === 'array' ? Array.from(tokens.items as readonly string[]) : [];
+      const items = stringsOf(decodeMetadata(standInVocabulary(size).entries), 'tokenizer.ggml.tokens') ?? [];
       expect([items.length, new Set(items).size]).toEqual([size, size]);
     }
+  });
+
+  test('its merges are in the order of its tokens, and two places are left for the special ones', () => {
+    const entries = decodeMetadata(standInVocabulary(128_256).entries);
+    const tokens = stringsOf(entries, 'tokenizer.ggml.tokens') ?? [];
+    const merges = stringsOf(entries, 'tokenizer.ggml.merges') ?? [];
+    expect(merges.map((merge) => merge.replace(' ', ''))).toEqual(tokens.slice(256, -2));
+    expect([0, 52, 53, 1_404, 2_080, 2_081, 3_432].map((i) => merges[i])).toEqual([
+      'Ġ e',
+      'Ġe e',
+      'Ġt e',
+      'e e',
+      'Ġee ee',
+      'Ġte ee',
+      'Ġee te',
+    ]);
+    const types = numbersOf(entries, 'tokenizer.ggml.token_type') ?? [];
+    expect([types[128_253], types[128_254], types.length]).toEqual([1, 3, 128_256]);
+    expect(tokens.slice(-2)).toEqual(['<|begin_of_text|>', '<|end_of_text|>']);
+  });
+
+  test('beyond 916,000 tokens there are no words left: the rest is unused', () => {
+    const entries = decodeMetadata(standInVocabulary(1_000_000).entries);
+    const merges = stringsOf(entries, 'tokenizer.ggml.merges') ?? [];
+    expect(merges).toHaveLength(52 + 52 * 26 + 26 * 26 + 52 * 26 ** 3);
+    expect(stringsOf(entries, 'tokenizer.ggml.tokens')?.at(-3)).toBe('[PAD999997]');
+    expect(Array.from(numbersOf(entries, 'tokenizer.ggml.token_type') ?? []).slice(-3)).toEqual([5, 3, 3]);
   });
 
   test('too small a vocabulary is refused', () => {
@@ -178,8 +205,9 @@ describe('tokenizer files beside a config.json', () => {
       null,
     ]);
     const { metadata } = await readGgufHeader(fixturePath('tokenizers/llama3/reference.gguf'));
-    expect(file.metadata.get('tokenizer.ggml.tokens')).toEqual(metadata.get('tokenizer.ggml.tokens'));
-    expect(file.metadata.get('tokenizer.ggml.merges')).toEqual(metadata.get('tokenizer.ggml.merges'));
+    const made = decodeMetadata(file.metadata);
+    expect(made.get('tokenizer.ggml.tokens')).toEqual(metadata.get('tokenizer.ggml.tokens'));
+    expect(made.get('tokenizer.ggml.merges')).toEqual(metadata.get('tokenizer.ggml.merges'));
   });
 });
 
@@ -314,8 +342,9 @@ describe.skipIf(!existsSync(REAL))('the twin of the demonstration model (needs i
     // The file stores float32.
     const text = (value: unknown): string =>
       JSON.stringify(value, (_, item: unknown) => (typeof item === 'number' ? Math.fround(item) : item));
+    const made = decodeMetadata(file.metadata);
     const different = [...real.metadata].flatMap(([key, value]) =>
-      key.startsWith('general.') || text(value) === text(file.metadata.get(key)) ? [] : [key],
+      key.startsWith('general.') || text(value) === text(made.get(key)) ? [] : [key],
     );
     expect(different).toEqual([]);
   });
