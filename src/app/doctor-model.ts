@@ -17,9 +17,9 @@ import { isRemoteSpec } from '../models/sources/resolve-model.ts';
 import { preTokenizer } from '../models/tokenizer/pre-tokenizers.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { fileSystemOf } from '../platform/doctor/places.ts';
+import { demonstrationModel } from './demonstration-model.ts';
 import { bytesOfParts } from './doctor-parts.ts';
 import { DEFAULT_MODEL } from './plan.ts';
-import { demonstrationModel } from './prepare-model.ts';
 
 /** Text models have at most some hundred layers. */
 const LAYERS_MAX = 10_000;

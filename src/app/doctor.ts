@@ -7,7 +7,7 @@ import type { Diagnosis } from '../core/doctor/finding.ts';
 import { bytesText } from '../core/doctor/quantity.ts';
 import type { Plan } from '../core/record.ts';
 import { engineIds, loadEngine } from '../engines/registry.ts';
-import { headersFolder } from '../models/sources/resolve-model.ts';
+import { headersFolder } from '../models/sources/headers-folder.ts';
 import { lookAtActivity } from '../platform/doctor/activity.ts';
 import { readHost } from '../platform/doctor/host.ts';
 import { readLlamafileHost, readQuarantine } from '../platform/doctor/llamafile-host.ts';

@@ -14,6 +14,7 @@ import { cacheFolder } from '../platform/folders.ts';
 import { readMachine } from '../platform/machine/machine.ts';
 import { coldStartPrompt, keepColdStart, measureColdStart, readColdStarts } from './cold-start.ts';
 import type { ColdStart, ColdStartPrompt } from './cold-start.ts';
+import { demonstrationModel } from './demonstration-model.ts';
 import { installedSize } from './engine-size.ts';
 import type { InstalledSize } from './engine-size.ts';
 import { overviewEngines } from './engines.ts';
@@ -21,7 +22,7 @@ import { realMachinery } from './machinery.ts';
 import type { PreparedEngine } from './machinery.ts';
 import { lookAtEngine } from './prepare-engines.ts';
 import type { EnginePlaces } from './prepare-engines.ts';
-import { demonstrationModel, prepareMlx, prepareModel } from './prepare-model.ts';
+import { prepareMlx, prepareModel } from './prepare-model.ts';
 import type { ModelAsk, PreparedModel } from './prepare-model.ts';
 import type { Ui } from './ui.ts';
 

@@ -17,6 +17,7 @@ import { resolveModel } from '../models/sources/resolve-model.ts';
 import { atomicWrite } from '../platform/files/atomic-write.ts';
 import { folderBytes } from '../platform/folders.ts';
 import { modelName } from './convert/model-name.ts';
+import { demonstrationModel } from './demonstration-model.ts';
 import { DEFAULT_MODEL } from './plan.ts';
 import type { Ui } from './ui.ts';
 
@@ -100,11 +101,6 @@ function notAnnounced(path: string, found: string, announced: string): AppError 
   return new AppError('model-invalid', `${path} has sha256 ${found}; its source announces ${announced}`, {
     hint: 'Remove the file and run again: it is downloaded anew.',
   });
-}
-
-/** Pure: where the requantised demonstration model lies once a run or a setup has made it. */
-export function demonstrationModel(cacheFolder: string): string {
-  return join(cacheFolder, 'models', 'smollm2-135m-instruct-q4_0', 'SmolLM2-135M-Instruct.Q4_0.gguf');
 }
 
 async function requantizeDemonstration(source: string, { cacheFolder, ui, signal }: ModelAsk): Promise<string> {

@@ -10,7 +10,7 @@ import { SCHEMA_VERSION } from '../core/record.ts';
 import type { EngineFacts, Machine, Manifest, ModelFacts, Plan } from '../core/record.ts';
 import { buildPrompts } from '../core/workload/build-prompts.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
-import { headersFolder } from '../models/sources/resolve-model.ts';
+import { headersFolder } from '../models/sources/headers-folder.ts';
 import { loadTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import type { ModelTokenizer } from '../models/tokenizer/load-tokenizer.ts';
 import { createEnvironments } from '../platform/environments/environments.ts';

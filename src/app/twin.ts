@@ -6,17 +6,17 @@ import { CATALOGUE } from '../models/synthesize/catalogue.ts';
 import { DEFAULT_TWIN_SEED, makeTwin, twinFileName } from '../models/synthesize/make-twin.ts';
 import { isFixed } from '../models/synthesize/gguf-shape.ts';
 import { mlxFormat, mlxFormatName } from '../models/synthesize/mlx-config.ts';
-import { makeMlxTwin } from '../models/synthesize/mlx-twin.ts';
 import type { HubOptions } from '../models/sources/hub.ts';
-import { headersFolder } from '../models/sources/resolve-model.ts';
+import { headersFolder } from '../models/sources/headers-folder.ts';
 import { findShape } from '../models/synthesize/find-shape.ts';
+import type { makeMlxTwin } from '../models/synthesize/mlx-twin.ts';
 import { planTwin } from '../models/synthesize/plan-twin.ts';
 import { presetNamed } from '../models/synthesize/presets.ts';
 import type { WriteOptions } from '../models/synthesize/write-twin.ts';
 import { cacheFolder } from '../platform/folders.ts';
 import { bytes, digits } from '../report/numbers.ts';
 import { layTable } from '../report/text-table.ts';
-import { demonstrationModel } from './prepare-model.ts';
+import { demonstrationModel } from './demonstration-model.ts';
 import type { Ui } from './ui.ts';
 
 /** What most people ship, and mlx_lm.convert's default. */
@@ -92,7 +92,7 @@ export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
         : `${source.slug}-twin-mlx-${quantisation.split(',')[0]?.replace(' ', '-')}`),
   );
   const made =
-    format === null ? await makeTwin(plan, out, options) : await makeMlxTwin(plan, { folder: out, format }, options);
+    format === null ? await makeTwin(plan, out, options) : await makeMlx(plan, { folder: out, format }, options);
   return {
     ...made,
     of: source.of,
@@ -104,6 +104,10 @@ export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
     seed: file.seed,
   };
 }
+
+/** Loaded for this format only: it brings half of the converter, which takes as long to load as a small twin to write. */
+const makeMlx: typeof makeMlxTwin = async (...ask) =>
+  (await import('../models/synthesize/mlx-twin.ts')).makeMlxTwin(...ask);
 
 /** What `runoff models twin` prints when it is done. */
 export function describeMadeTwin(made: MadeTwin): string {

@@ -1,5 +1,6 @@
 /** `runoff models` with its subcommands. */
 import { Option, type Command } from 'commander';
+import type { TwinOptions } from './commands/twin.ts';
 import { fraction, integer, megaOrGigabytes, oneOf } from './option-values.ts';
 
 export function addModels(program: Command): void {
@@ -88,7 +89,7 @@ function addTwin(models: Command): void {
       "take the vocabulary of this .gguf file (default: the model's own where it is to be had, else a stand-in of the exact size)",
     )
     .option('--json', 'what was made, as JSON')
-    .action(async (id: string | undefined, options: Record<string, unknown>) =>
+    .action(async (id: string | undefined, options: TwinOptions) =>
       (await import('./commands/twin.ts')).twinCommand(id, options),
     );
 }

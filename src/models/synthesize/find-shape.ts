@@ -4,7 +4,6 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { alignedBuffer, readFully } from '../file-io.ts';
 import { textOf } from '../gguf/metadata.ts';
-import { readGgufModel } from '../gguf/parts.ts';
 import type { GgufHeader, GgufTensor } from '../gguf/read-header.ts';
 import type { CheckpointLook, GgufLook } from '../sources/hub-look.ts';
 import type { HubOptions } from '../sources/hub.ts';
@@ -74,6 +73,8 @@ async function fromConfig(path: string, where: Where): Promise<TwinSource> {
 
 /** @param there what to call it where it is a copy of one on the hub; null: by its own name */
 async function fromGguf(path: string, there: Omit<Where, 'slug'> | null): Promise<TwinSource> {
+  // The reader of headers is loaded for those who have one.
+  const { readGgufModel } = await import('../gguf/parts.ts');
   const header = await readGgufModel(path);
   const of = textOf(header.metadata, 'general.name') ?? basename(path);
   const where = { slug: slugOfFile(path), ...(there ?? { of, source: path, pinned: null }) };

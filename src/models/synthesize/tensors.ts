@@ -1,5 +1,5 @@
 /** The tensors of a shape, as llama.cpp's converter names and sizes them. */
-import { llama3Factors } from '../mlx/rope-scaling.ts';
+import { llama3Factors } from '../mlx/llama3-factors.ts';
 import { headSizeOf, type ModelShape } from './shape.ts';
 
 /** What values a tensor gets: random weights, values around one, small values, or the ones that the shape prescribes. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fingerprintModel } from '../../../src/models/fingerprint/fingerprint.ts';
 import { floatToHalf } from '../../../src/models/half.ts';
-import { llama3Factors } from '../../../src/models/mlx/rope-scaling.ts';
+import { llama3Factors } from '../../../src/models/mlx/llama3-factors.ts';
 import { repackToMlx } from '../../../src/models/mlx/repack.ts';
 import { readSafetensorsHeader } from '../../../src/models/safetensors/read-header.ts';
 import { failure, fixturePath, temporaryFolder, tinyModels, writeModel } from '../fixture.ts';
