@@ -1,13 +1,8 @@
 /**
  * Does a twin tell the truth? The demonstration model against its twin, made from its header with random weights, on each
  * engine: two processes of one thread that take turns, in pairs of random order, a fresh pair of processes in every round. Bar: the
- * ratio within 3%. And how fast twins are written, against `cp` of the same file. Bar: 0.5 of its speed.
+ * ratio within 3%. How fast they are written is in twin-writing.ts.
  */
-import { spawnSync } from 'node:child_process';
-import { copyFile, mkdtemp, rm, statfs } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { mean, median, sampleStandardDeviation } from 'simple-statistics';
 import { realMachinery } from '../src/app/machinery.ts';
 import type { PreparedEngine, RunningEngine } from '../src/app/machinery.ts';
@@ -18,6 +13,7 @@ import { tQuantile } from '../src/core/stats/student-t.ts';
 import { twinSpec } from '../src/models/synthesize/spec.ts';
 import { readTreeCpuMs } from '../src/platform/cpu/process-cpu.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
+import { writing } from './twin-writing.ts';
 
 const PREFILL_TOKENS = 512;
 const GENERATE_TOKENS = 64;
@@ -27,10 +23,6 @@ const PAIRS = Number(process.env['PAIRS'] ?? 4);
 /** MLX on a CPU reads some ten tokens a second. */
 const REFERENCE = { prefillTokens: 24, generateTokens: 16 };
 const RATIO_MAX = 1.03;
-const WRITE_RATIO_MIN = 0.5;
-const WRITE_ROUNDS = 3;
-/** The largest twin, its copy, and room to spare. */
-const DISK_BYTES_NEEDED = 6e9;
 const LOAD_TIMEOUT_MS = 120_000;
 const REQUEST_TIMEOUT_MS = 600_000;
 
@@ -163,63 +155,4 @@ function ratio(rounds: readonly (readonly Pair[])[], time: keyof Times): { centr
   const half = (tQuantile(0.975, logs.length - 1) * sampleStandardDeviation(logs)) / Math.sqrt(logs.length);
   const text = `${Math.exp(centre).toFixed(3)} (${Math.exp(centre - half).toFixed(3)}-${Math.exp(centre + half).toFixed(3)})`;
   return { centre: Math.exp(centre), text };
-}
-
-async function writing(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'runoff-bench-'));
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    if (bavail * bsize < DISK_BYTES_NEEDED) {
-      console.log(`writing: skipped, ${DISK_BYTES_NEEDED / 1e9} GB free space needed in ${folder}`);
-      return;
-    }
-    console.log(`Writing a twin of llama-3.2-1b, whole process, against cp of the file; medians of ${WRITE_ROUNDS}`);
-    console.log('type     MB   twin s    cp s   cp/twin   peak MB   bar');
-    for (const quant of ['Q4_0', 'F16']) await writeOne(folder, quant);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function writeOne(folder: string, quant: string): Promise<void> {
-  const [path, copy] = [join(folder, 'twin.gguf'), join(folder, 'copy.gguf')];
-  const seconds: { twin: number; cp: number }[] = [];
-  let peakBytes = 0;
-  let megabytes = 0;
-  for (let round = 0; round < WRITE_ROUNDS; round++) {
-    const startedMs = performance.now();
-    const made = writeInChild(path, quant);
-    const writtenMs = performance.now();
-    if (spawnSync('cp', [path, copy]).status !== 0) await copyFile(path, copy);
-    seconds.push({ twin: (writtenMs - startedMs) / 1e3, cp: (performance.now() - writtenMs) / 1e3 });
-    peakBytes = Math.max(peakBytes, made.peakBytes);
-    megabytes = made.fileBytes / 1e6;
-    await rm(path);
-    await rm(copy);
-  }
-  const twin = median(seconds.map((entry) => entry.twin));
-  const cp = median(seconds.map((entry) => entry.cp));
-  const share = median(seconds.map((entry) => entry.cp / entry.twin));
-  const cells = [twin.toFixed(2).padStart(7), cp.toFixed(2).padStart(7), share.toFixed(2).padStart(8)];
-  console.log(
-    `${quant.padEnd(5)} ${megabytes.toFixed(0).padStart(5)}  ${cells.join(' ')}  ${(peakBytes / 1e6).toFixed(0).padStart(8)}   ${share >= WRITE_RATIO_MIN ? 'holds' : 'DOES NOT HOLD'}`,
-  );
-}
-
-/** As for a user: with the start of Node, and a peak of its own. */
-function writeInChild(path: string, quant: string): { fileBytes: number; peakBytes: number } {
-  const address = (name: string): string =>
-    JSON.stringify(pathToFileURL(join(import.meta.dirname, '..', 'src', 'models', 'synthesize', `${name}.ts`)).href);
-  const script = `
-    import { planTwin } from ${address('plan-twin')};
-    import { makeTwin } from ${address('make-twin')};
-    import { presetNamed } from ${address('presets')};
-    const [path, quant] = process.argv.slice(1);
-    const ask = { id: 'llama-3.2-1b', preset: presetNamed(quant), seed: 1, tokenizer: null, demonstrationModel: null };
-    const { fileBytes } = await makeTwin(await planTwin(ask), path);
-    console.log(JSON.stringify({ fileBytes, peakBytes: process.resourceUsage().maxRSS * 1024 }));`;
-  const args = ['--input-type=module', '--eval', script, path, quant];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`the twin failed: ${stderr}`);
-  return JSON.parse(stdout) as { fileBytes: number; peakBytes: number };
 }
