@@ -10,9 +10,21 @@ describe('numbers', () => {
     [45.23, '45.2'],
     [999.6, '1,000'],
     [1_234, '1,230'],
+    [-1_234_567, '-1,230,000'],
+    [0.000_123_4, '0.000123'],
     [Infinity, '–'],
   ])('%d has three digits: %s', (value, text) => {
     expect(digits(value)).toBe(text);
+  });
+
+  test('they are grouped as Intl groups them', () => {
+    for (let exponent = -4; exponent < 15; exponent += 0.01) {
+      const value = Number((10 ** exponent * 1.000_7).toPrecision(3));
+      const text = digits(value);
+      const fractionDigits = text.split('.')[1]?.length ?? 0;
+      const options = { minimumFractionDigits: fractionDigits, maximumFractionDigits: fractionDigits };
+      expect(text).toBe(value.toLocaleString('en-US', options));
+    }
   });
 
   test.each([

@@ -237,6 +237,23 @@ describe('a twin file', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('gone'))).toEqual([]);
   });
 
+  test('an interrupt in the middle of the writing ends it and leaves nothing', async () => {
+    const matrix = { dimensions: [4_096, 4_096], kind: 'matrix' as const, type: tensorTypeNamed('F16') };
+    const tensors = ['a.weight', 'b.weight', 'c.weight'].map((name) => ({ ...matrix, name }));
+    const file = { metadata: new Map(), tensors, alignment: 32, seed: 1 };
+    const layout = layoutGguf(encodeMetadata(file.metadata), tensors);
+    const stop = new AbortController();
+    let writtenBytes = 0;
+    const onProgress = ({ doneBytes }: { doneBytes: number }): void => {
+      writtenBytes = doneBytes;
+      if (doneBytes > 1e6) stop.abort();
+    };
+    const options = { signal: stop.signal, onProgress };
+    await expect(writeTwin(join(folder, 'half.gguf'), { file, layout }, options)).rejects.toThrow('aborted');
+    expect(writtenBytes).toBeLessThan(layout.totalBytes);
+    expect(readdirSync(folder).filter((name) => name.startsWith('half'))).toEqual([]);
+  });
+
   test('room is looked for before anything is written', async () => {
     const { code, message } = await failure(requireRoom(join(folder, 'huge.gguf'), 2 ** 60));
     expect(code).toBe('conversion-failed');
