@@ -1,4 +1,4 @@
-/** Models of what a machine does to a measurement, as log-slowdowns: docs/METHODOLOGY.md, "Simulations". */
+/** Models of what a machine does to a measurement, as log-slowdowns: docs/BENCHES.md, "statistics". */
 import { normal } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
 
