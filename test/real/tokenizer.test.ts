@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { readGgufHeader } from '../../src/models/gguf/read-header.ts';
 import { writeGguf } from '../../src/models/gguf/write.ts';
 import { checkGgufTokenizer } from '../../src/models/tokenizer/check-gguf.ts';
+import { storeJsonLines } from '../../src/models/tokenizer/token-lists.ts';
 import { tokenizerMetadata, type TokenizerMetadata } from '../../src/models/tokenizer/to-gguf.ts';
 import { createEnvironments } from '../../src/platform/environments/environments.ts';
 import { cacheFolder } from '../../src/platform/folders.ts';
@@ -67,9 +68,8 @@ describe.skipIf(!isReady)('the proof', () => {
         pre_tokenizer: { type: 'Split', pattern: { Regex: '(a+)+$' }, behavior: 'Isolated', invert: false },
       }),
     );
-    const error = await failure(
-      huggingFaceTokens([{ text: `${'a'.repeat(60)}b`, special: false }], { path, timeoutMs: 3_000 }),
-    );
+    const texts = storeJsonLines(join(folder, 'texts'), [{ kind: 'prose', text: `${'a'.repeat(60)}b` }]);
+    const error = await failure(huggingFaceTokens(texts, { path, into: join(folder, 'ids'), timeoutMs: 3_000 }));
     expect(error.code).toBe('engine-timeout');
     await rm(folder, { recursive: true });
   });
@@ -91,6 +91,16 @@ describe.skipIf(!isReady)('a finished .gguf', () => {
     const { proof } = await checkGgufTokenizer(path, { against: folderOf('sentencepiece-json'), llamaCpp });
     expect(proof.state).toBe('differs');
     expect(proof.comparisons[0]?.textDifferenceCount).toBeGreaterThan(10);
+  });
+
+  test('with a name that this llama.cpp does not know is not loaded, and that is no crash', async () => {
+    const { metadata } = await readGgufHeader(join(folderOf('gpt2'), 'reference.gguf'));
+    const path = join(await temporaryFolder(), 'unknown-name.gguf');
+    const renamed = new Map([...metadata, ['tokenizer.ggml.pre', { type: 'string', value: 'gpt-5' } as const]]);
+    await writeGguf(path, { metadata: renamed, tensors: [] });
+    const { proof } = await checkGgufTokenizer(path, { against: folderOf('gpt2'), llamaCpp });
+    expect([proof.state, proof.refused, proof.comparisons]).toEqual(['not-run', ['gpt-5'], []]);
+    expect(proof.reason).toMatch(/^llama\.cpp \S+ does not load this vocabulary$/);
   });
 
   test.skipIf(!existsSync(SMOLLM2))('SmolLM2, against the tokenizer that is rebuilt from it', async () => {

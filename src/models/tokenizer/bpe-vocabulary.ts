@@ -44,7 +44,11 @@ export function bpeVocabulary(
       types.push(control ? TOKEN_TYPE.control : TOKEN_TYPE.userDefined);
     }
   }
-  return { tokens, types, merges: tokenizer.merges.map(([left, right]) => `${visible(left)} ${visible(right)}`) };
+  return {
+    tokens,
+    types,
+    merges: Array.from(tokenizer.merges, ([left, right]) => `${visible(left)} ${visible(right)}`),
+  };
 }
 
 /** A row without a token, in a tokenizer.json that was rebuilt from a GGUF. */

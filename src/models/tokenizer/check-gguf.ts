@@ -1,11 +1,12 @@
 /** Does a finished GGUF tokenise as its original does? */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { readGgufHeader } from '../gguf/read-header.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
 import { proofTexts } from './compare-tokens.ts';
+import { withScratch } from './run-worker.ts';
+import { storeJsonLines } from './token-lists.ts';
 import { parseTokenizerJson, readTokenizerFiles, type TokenizerJsonFile } from './tokenizer-files.ts';
 import { rebuildTokenizer } from './tokenizer-json.ts';
 import { compareAs, proofNotRun, proofOf, startTrial, type LlamaCppPlace, type Proof } from './trial.ts';
@@ -39,15 +40,16 @@ export async function checkGgufTokenizer(path: string, request: GgufCheckRequest
   const facts = { preTokenizer: pre, tokenCount: tokens.length, against: request.against };
   if (request.llamaCpp.root === null) return { ...facts, proof: proofNotRun(request.llamaCpp.reason) };
   const { root } = request.llamaCpp;
-  const run = async (tokenizer: TokenizerJsonFile, tokenizerPath: string): Promise<GgufCheck> => {
+  const run = async (tokenizer: TokenizerJsonFile, tokenizerPath: string, scratch: string): Promise<GgufCheck> => {
     const { signal, onStatus } = request;
     const trial = await startTrial({
       tokenizer,
-      proofTexts: proofTexts(tokenizer),
+      proofTexts: storeJsonLines(join(scratch, 'proof-texts.jsonl'), proofTexts(tokenizer)),
       path: tokenizerPath,
       tokens,
-      vocabularyOf: () => path,
+      vocabularyOf: () => Promise.resolve(path),
       root,
+      scratch,
       signal,
       onStatus,
     });
@@ -57,15 +59,12 @@ export async function checkGgufTokenizer(path: string, request: GgufCheckRequest
     const { tokenizerJson, folder } = await readTokenizerFiles(request.against);
     if (tokenizerJson === null)
       throw new AppError('model-not-found', `${folder} contains no tokenizer.json.`, { hint: 'Download it too.' });
-    return run(tokenizerJson, join(folder, 'tokenizer.json'));
+    return withScratch((scratch) => run(tokenizerJson, join(folder, 'tokenizer.json'), scratch));
   }
-  const folder = await mkdtemp(join(tmpdir(), 'runoff-tokenizer-'));
-  try {
-    const rebuilt = join(folder, 'tokenizer.json');
+  return withScratch(async (scratch) => {
+    const rebuilt = join(scratch, 'tokenizer.json');
     const text = JSON.stringify(rebuildTokenizer(vocabulary).tokenizerJson);
     await writeFile(rebuilt, text);
-    return await run(parseTokenizerJson(JSON.parse(text) as Record<string, unknown>, path), rebuilt);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+    return run(parseTokenizerJson(JSON.parse(text) as Record<string, unknown>, path), rebuilt, scratch);
+  });
 }

@@ -6,24 +6,15 @@
 import { join } from 'node:path';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
-import type { WritableMetadata } from '../gguf/metadata.ts';
 import { allCandidates, derivedCandidates, familyOf, splitRules } from './derive-pre-tokenizer.ts';
 import type { PreparedDraft } from './prepare-draft.ts';
-import { huggingFaceTokens, rankByFile } from './hugging-face-tokenizer.ts';
+import { huggingFaceFingerprint, rankByFile } from './hugging-face-tokenizer.ts';
 import { PRE_TOKENIZER_RULES } from './llama-cpp-pre-tokenizers.ts';
 import { referenceName } from './reference-name.ts';
 import type { StressText } from './stress-corpus.ts';
+import type { Stored } from './token-lists.ts';
 import type { TokenizerRules, TokenizerSummary } from './tokenizer-files.ts';
-import {
-  compareAs,
-  FINGERPRINT,
-  proofNotRun,
-  proofOf,
-  startTrial,
-  type LlamaCppPlace,
-  type Proof,
-  type Trial,
-} from './trial.ts';
+import { compareAs, proofNotRun, proofOf, startTrial, type LlamaCppPlace, type Proof, type Trial } from './trial.ts';
 import { unknownPreTokenizer } from './unknown-pre-tokenizer.ts';
 
 /** Where no rules are the same: how many of the nearest are tried. Each costs a run over the whole corpus. */
@@ -33,7 +24,9 @@ export interface ChoiceRequest {
   readonly files: TokenizerSummary;
   readonly draft: PreparedDraft;
   /** What is compared; empty without a tokenizer.json. */
-  readonly proofTexts: readonly StressText[];
+  readonly proofTexts: Stored<StressText>;
+  /** Folder for temporary files. */
+  readonly scratch: string;
   readonly preTokenizer: string | null;
   readonly llamaCpp: LlamaCppPlace;
   readonly strict: boolean;
@@ -124,31 +117,26 @@ async function withoutProof(
   reason: string,
 ): Promise<Choice> {
   if (given !== null) return { preTokenizer: given, origin: 'given', proof: proofNotRun(reason) };
-  const { ids, complete } = await huggingFaceTokens([FINGERPRINT], {
-    path: pathOf(files),
-    signal,
-  });
-  const known = referenceName(files, { tokenizer, plain: ids[0] ?? NONE, complete });
+  const fingerprint = await huggingFaceFingerprint({ path: pathOf(files), signal });
+  const known = referenceName(files, { tokenizer, ...fingerprint });
   const name = derivedCandidates(tokenizer, known)[0]?.name;
   if (name === undefined) throw unknownPreTokenizer(files.folder, splitRules(tokenizer.preTokenizer), []);
   return { preTokenizer: name, origin: 'rules', proof: proofNotRun(reason) };
 }
 
-const NONE = new Int32Array(0);
-
 function trialOf(
-  { files, draft, proofTexts, signal, onStatus }: ChoiceRequest,
+  { files, draft, proofTexts, scratch, signal, onStatus }: ChoiceRequest,
   tokenizer: TokenizerRules,
   root: string,
 ): Promise<Trial> {
-  const vocabularyOf = (name: string): WritableMetadata => draft.metadata(name);
   return startTrial({
     tokenizer,
     proofTexts,
     path: pathOf(files),
     tokens: draft.tokens,
-    vocabularyOf,
+    vocabularyOf: (name) => draft.writeVocabulary(name),
     root,
+    scratch,
     signal,
     onStatus,
   });
@@ -160,9 +148,9 @@ function pathOf({ folder }: TokenizerSummary): string {
 
 /** Those of the nearest rules that were not tried; the one with the file's ignore_merges stands for its rules. */
 async function nearestNames({ request, comparisons, refused }: Trial): Promise<string[]> {
-  const { tokenizer, path, signal, onStatus } = request;
+  const { tokenizer, onStatus } = request;
   onStatus?.('Looking for the nearest pre-tokenizer');
-  const order = await rankByFile({ path, signal });
+  const order = await rankByFile(request);
   const tried = [...comparisons.map(({ name }) => name), ...refused];
   const candidates = allCandidates(tokenizer);
   return order

@@ -2,8 +2,8 @@
 import { byteLevelText } from './byte-level.ts';
 import { recordsIn, type JsonRecord } from './json-values.ts';
 import { stressCorpus, type StressText } from './stress-corpus.ts';
+import { counted, lazily, type Counted } from './token-lists.ts';
 import type { TokenizerJsonFile, TokenizerRules } from './tokenizer-files.ts';
-import type { WorkerText } from './run-worker.ts';
 
 /** Enough to see whether added tokens are cut out of the text; a Llama 3 file has 256 alike. */
 const ADDED_SHOWN_MAX = 40;
@@ -39,11 +39,11 @@ export interface TokenTexts {
   at(id: number): string | undefined;
 }
 
-/** What Hugging Face's tokenizer makes of the texts. */
+/** What Hugging Face's tokenizer makes of the texts. Both may lie in files: they are gone through, never collected. */
 export interface Reference {
   readonly tokenizer: Pick<TokenizerRules, 'normalizer'>;
-  readonly texts: readonly StressText[];
-  readonly ids: readonly Int32Array[];
+  readonly texts: Counted<StressText>;
+  readonly ids: Iterable<Int32Array>;
   /** By id, as the GGUF holds them: for messages. */
   readonly tokens: TokenTexts;
 }
@@ -69,8 +69,9 @@ const ENTRY = 'vocabulary';
 const TWIN = 'twin';
 const TWIN_WITH_ADDED = 'twin with added tokens';
 
-export function workerText({ text, kind }: StressText): WorkerText {
-  return { text, special: kind === ADDED || kind === TWIN_WITH_ADDED };
+/** llama.cpp takes control tokens in it as such; Hugging Face's tokenizer always does. */
+export function holdsSpecialTokens({ kind }: StressText): boolean {
+  return kind === ADDED || kind === TWIN_WITH_ADDED;
 }
 
 /**
@@ -133,39 +134,75 @@ function entryText(text: string): StressText {
   return { kind: ENTRY, text };
 }
 
+/** One text with the ids of both. */
+interface Compared {
+  readonly text: StressText;
+  readonly ids: Int32Array;
+  readonly other: Int32Array;
+  readonly isSame: boolean;
+}
+
+function* paired({ texts, ids }: Pick<Reference, 'texts' | 'ids'>, answer: Iterable<Int32Array>): Generator<Compared> {
+  const [own, others] = [Iterator.from(ids), Iterator.from(answer)];
+  try {
+    for (const text of texts) {
+      const [mine, theirs] = [own.next().value ?? NONE, others.next().value ?? NONE];
+      yield { text, ids: mine, other: theirs, isSame: sameIds(mine, theirs) };
+    }
+  } finally {
+    own.return?.();
+    others.return?.();
+  }
+}
+
 /** The entries of groups that differ, to be compared one by one. */
-export function suspectEntries({ texts, ids }: Reference, answer: readonly Int32Array[]): StressText[] {
-  return texts.flatMap(({ entries }, i) =>
-    entries === undefined || sameIds(ids[i] ?? NONE, answer[i] ?? NONE) ? [] : entries.map(entryText),
-  );
+export function suspectEntries(reference: Reference, answer: Iterable<Int32Array>): StressText[] {
+  const suspects: StressText[] = [];
+  for (const { text, isSame } of paired(reference, answer))
+    if (!isSame) suspects.push(...(text.entries ?? []).map(entryText));
+  return suspects;
 }
 
 /** Puts the single entries in place of their groups; a group stays where none of its entries differs alone. */
 export function withSingleEntries(
   reference: Reference,
-  answer: readonly Int32Array[],
+  answer: Iterable<Int32Array>,
   single: {
-    readonly texts: readonly StressText[];
-    readonly ids: readonly Int32Array[];
-    readonly answer: readonly Int32Array[];
+    readonly texts: Counted<StressText>;
+    readonly ids: Iterable<Int32Array>;
+    readonly answer: Iterable<Int32Array>;
   },
-): { reference: Reference; answer: Int32Array[] } {
-  const differs = new Set(
-    single.texts.flatMap(({ text }, i) => (sameIds(single.ids[i] ?? NONE, single.answer[i] ?? NONE) ? [] : [text])),
-  );
-  const isReplaced = ({ entries }: StressText, i: number): boolean =>
-    entries !== undefined &&
-    !sameIds(reference.ids[i] ?? NONE, answer[i] ?? NONE) &&
-    entries.some((text) => differs.has(text));
-  const kept = reference.texts.flatMap((text, i) => (isReplaced(text, i) ? [] : [i]));
-  const replaced = new Set(reference.texts.flatMap((text, i) => (isReplaced(text, i) ? (text.entries ?? []) : [])));
-  const added = single.texts.flatMap(({ text }, i) => (replaced.has(text) ? [i] : []));
-  const both = <T>(a: readonly T[], b: readonly T[]): T[] => [
-    ...kept.map((i) => a[i] as T),
-    ...added.map((i) => b[i] as T),
-  ];
+): { reference: Reference; answer: Iterable<Int32Array> } {
+  const differs = new Set<string>();
+  for (const { text, isSame } of paired(single, single.answer)) if (!isSame) differs.add(text.text);
+  const replaced = new Set<string>();
+  const dropped = new Set<number>();
+  let at = 0;
+  for (const { text, isSame } of paired(reference, answer)) {
+    if (!isSame && text.entries?.some((entry) => differs.has(entry)) === true) {
+      dropped.add(at);
+      for (const entry of text.entries) replaced.add(entry);
+    }
+    at++;
+  }
+  const added = new Set<number>();
+  at = 0;
+  for (const { text } of single.texts) {
+    if (replaced.has(text)) added.add(at);
+    at++;
+  }
+  const both = <T>(all: Iterable<T>, singles: Iterable<T>): Iterable<T> =>
+    lazily(function* () {
+      yield* Iterator.from(all).filter((_, i) => !dropped.has(i));
+      yield* Iterator.from(singles).filter((_, i) => added.has(i));
+    });
+  const length = reference.texts.length - dropped.size + added.size;
   return {
-    reference: { ...reference, texts: both(reference.texts, single.texts), ids: both(reference.ids, single.ids) },
+    reference: {
+      ...reference,
+      texts: counted(length, both(reference.texts, single.texts)),
+      ids: both(reference.ids, single.ids),
+    },
     answer: both(answer, single.answer),
   };
 }
@@ -182,52 +219,48 @@ function unicodeForm(normalizer: JsonRecord | null): UnicodeForm | null {
 const NONE = new Int32Array(0);
 
 /** @param answer llama.cpp's ids of the same texts, under the pre-tokenizer `name` */
-export function compareTokens(reference: Reference, name: string, answer: readonly Int32Array[]): Comparison {
-  const { texts, ids, tokens } = reference;
-  const unequal = texts.flatMap((_, i) => (sameIds(ids[i] ?? NONE, answer[i] ?? NONE) ? [] : [i]));
-  const isExplained = explainer(reference, new Set(unequal));
-  const different = unequal.filter((i) => !isTwin(texts[i]?.kind ?? TWIN));
-  const open = different.filter((i) => !isExplained(texts[i]?.text ?? ''));
-  const words = (list: Int32Array | undefined): string[] =>
-    Array.from(list ?? NONE, (id) => tokens.at(id) ?? `<${id}>`);
-  const count = (kinds: (kind: string) => boolean): number =>
-    texts.reduce((sum, { kind, entries }) => sum + (kinds(kind) ? (entries?.length ?? 1) : 0), 0);
+export function compareTokens(reference: Reference, name: string, answer: Iterable<Int32Array>): Comparison {
+  const isExplained = explainer(reference, answer);
+  const words = (list: Int32Array): string[] => Array.from(list, (id) => reference.tokens.at(id) ?? `<${id}>`);
+  const counts = { textCount: 0, entryCount: 0, differenceCount: 0, textDifferenceCount: 0, normalizationCount: 0 };
   const byKind: Record<string, number> = {};
-  for (const i of open) byKind[texts[i]?.kind ?? ''] = (byKind[texts[i]?.kind ?? ''] ?? 0) + 1;
-  return {
-    name,
-    textCount: count((kind) => kind !== ENTRY && !isTwin(kind)),
-    entryCount: count((kind) => kind === ENTRY),
-    differenceCount: open.length,
-    textDifferenceCount: open.length - (byKind[ENTRY] ?? 0),
-    normalizationCount: different.length - open.length,
-    byKind,
-    examples: open.slice(0, EXAMPLES_MAX).map((i) => ({
-      kind: texts[i]?.kind ?? '',
-      text: texts[i]?.text ?? '',
-      huggingFace: words(ids[i]),
-      llamaCpp: words(answer[i]),
-    })),
-  };
+  const examples: Difference[] = [];
+  for (const { text, ids, other, isSame } of paired(reference, answer)) {
+    const { kind } = text;
+    if (isTwin(kind)) continue;
+    counts[kind === ENTRY ? 'entryCount' : 'textCount'] += text.entries?.length ?? 1;
+    if (isSame) continue;
+    if (isExplained(text.text)) {
+      counts.normalizationCount++;
+      continue;
+    }
+    counts.differenceCount++;
+    if (kind !== ENTRY) counts.textDifferenceCount++;
+    byKind[kind] = (byKind[kind] ?? 0) + 1;
+    if (examples.length < EXAMPLES_MAX)
+      examples.push({ kind, text: text.text, huggingFace: words(ids), llamaCpp: words(other) });
+  }
+  return { name, ...counts, byKind, examples };
 }
 
 /** A text is explained where its normalised twin has the same ids in both. */
-function explainer({ tokenizer, texts }: Reference, unequal: ReadonlySet<number>): (text: string) => boolean {
-  const form = unicodeForm(tokenizer.normalizer);
+function explainer(reference: Reference, answer: Iterable<Int32Array>): (text: string) => boolean {
+  const form = unicodeForm(reference.tokenizer.normalizer);
   if (form === null) return () => false;
-  const agreeing = new Set(texts.flatMap(({ kind, text }, i) => (isTwin(kind) && !unequal.has(i) ? [text] : [])));
+  const agreeing = new Set<string>();
+  for (const { text, isSame } of paired(reference, answer)) if (isSame && isTwin(text.kind)) agreeing.add(text.text);
   return (text) => text.normalize(form) !== text && agreeing.has(text.normalize(form));
 }
 
 /** For a first look: the stress texts alone. */
 export function withoutEntries(reference: Reference): Reference {
-  const kept = reference.texts.flatMap(({ kind }, i) => (kind === ENTRY ? [] : [i]));
-  const pick = <T>(list: readonly T[]): T[] =>
-    kept.flatMap((i) => {
-      const item = list[i];
-      return item === undefined ? [] : [item];
-    });
-  return { ...reference, texts: pick(reference.texts), ids: pick(reference.ids) };
+  const { texts, ids } = reference;
+  const kept = lazily(() => Iterator.from(texts).filter(({ kind }) => kind !== ENTRY));
+  const keptIds = lazily(function* () {
+    for (const { text, ids: own } of paired(reference, ids)) if (text.kind !== ENTRY) yield own;
+  });
+  const length = Iterator.from(kept).reduce((count) => count + 1, 0);
+  return { ...reference, texts: counted(length, kept), ids: keptIds };
 }
 
 function isTwin(kind: string): boolean {

@@ -7,7 +7,8 @@ import { booleanIn, isRecord, recordsIn, textIn, type JsonRecord } from './json-
 import { jsonPieces, modelPieces, type PieceVocabulary } from './piece-vocabulary.ts';
 import { readSentencePieceModel, type SentencePieceModel } from './sentencepiece-model.ts';
 import { specialVocabulary } from './special-vocabulary.ts';
-import { TOKEN_COUNT_MAX, type TokenizerFiles, type TokenizerJsonFile } from './tokenizer-files.ts';
+import { TOKEN_COUNT_MAX } from './token-checks.ts';
+import type { TokenizerFiles, TokenizerJsonFile } from './tokenizer-files.ts';
 
 export interface TokenizerDraft {
   /** Byte-level BPE needs a pre-tokenizer; pieces (SentencePiece, Unigram) have none and say `default`. */

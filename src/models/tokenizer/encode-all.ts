@@ -1,40 +1,35 @@
-/** Hugging Face's tokenizer on many texts: called in a process of its own, because the file brings its own regexes. */
+/** Hugging Face's tokenizer of a file: made in a process of its own, because the file brings its own regexes. */
 import { Tokenizer } from '@huggingface/tokenizers';
 import { isRecord } from './json-values.ts';
+import type { TokenizerDocument } from './tokenizer-document.ts';
 
-/**
- * Ids of every text without special tokens, and last those of the first text with the ones that the file adds.
- * @param tokenizerJson is emptied: the library keeps what it was given beside the maps that it makes of it
- */
-export function encodeAll(tokenizerJson: object, texts: readonly { readonly text: string }[]): Int32Array[] {
-  const release = pairedMerges(tokenizerJson);
-  const tokenizer = new Tokenizer(tokenizerJson, {});
-  release();
-  const encode = (text: string, special: boolean): Int32Array => {
-    const { ids } = tokenizer.encode(text, { add_special_tokens: special }) as { readonly ids: readonly number[] };
-    return Int32Array.from(ids);
-  };
-  const plain = texts.map(({ text }) => (text === '' ? NONE : encode(text, false)));
-  return [...plain, encode(texts[0]?.text ?? '', true)];
+/** Ids of a text; `special`: with those that the file adds. */
+export type Encode = (text: string, special?: boolean) => readonly number[];
+
+/** The document is read to its end here; nothing of it is needed later. */
+export function encoderOf({ rest, vocabulary, merges }: TokenizerDocument): Encode {
+  const model = isRecord(rest['model']) ? rest['model'] : {};
+  if (vocabulary !== null) Object.assign(model, { vocab: objectOf(vocabulary) });
+  if (merges !== null) Object.assign(model, { merges: pairsOf(merges) });
+  const tokenizer = new Tokenizer(rest, {});
+  // The library keeps what it was given beside the maps that it makes of it.
+  if (vocabulary !== null && merges !== null) Object.assign(model, { vocab: {}, merges: [] });
+  return (text, special = false) =>
+    text === '' ? [] : (tokenizer.encode(text, { add_special_tokens: special }) as { readonly ids: number[] }).ids;
 }
 
-const NONE = new Int32Array(0);
+function objectOf(entries: Iterable<readonly [string, unknown]>): Record<string, unknown> {
+  // `__proto__` may be a token.
+  const object = Object.create(null) as Record<string, unknown>;
+  for (const [token, id] of entries) object[token] = id;
+  return object;
+}
 
 /**
- * Merges that are one text become pairs here, as the library would make them, so that its list is ours to empty: half a
- * million short arrays.
- * @returns empties vocabulary and merges of a BPE file
+ * Merges as the library's list of pairs, which it looks at the first of, then maps into its table: an iterator does that
+ * without ever holding half a million short arrays.
  */
-function pairedMerges(tokenizerJson: object): () => void {
-  const model = (tokenizerJson as { model?: unknown }).model;
-  if (!isRecord(model) || !Array.isArray(model['merges'])) return () => {};
-  const merges = model['merges'] as unknown[];
-  for (let i = 0; i < merges.length; i++) {
-    const merge = merges[i];
-    if (typeof merge === 'string') merges[i] = merge.split(' ', 2);
-  }
-  return () => {
-    merges.length = 0;
-    Object.assign(model, { vocab: {} });
-  };
+function pairsOf(merges: Iterable<unknown>): object {
+  const pairs = Iterator.from(merges).map((merge) => (typeof merge === 'string' ? merge.split(' ', 2) : merge));
+  return Object.assign(pairs, { 0: [] });
 }

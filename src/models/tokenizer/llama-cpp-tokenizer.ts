@@ -1,14 +1,12 @@
 /** llama.cpp's own tokenizer, in a child process: ids of texts. */
-import { join } from 'node:path';
 import { z } from 'zod';
-import type { WritableMetadata } from '../gguf/metadata.ts';
-import { writeGguf } from '../gguf/write.ts';
-import { runWorker, type WorkerText } from './run-worker.ts';
+import { runWorker } from './run-worker.ts';
+import type { StressText } from './stress-corpus.ts';
+import { readIdLists, type Stored } from './token-lists.ts';
 
 export interface LlamaCppTokens {
-  /** One list per text; null where llama.cpp does not load the vocabulary. */
-  readonly ids: readonly Int32Array[] | null;
-  readonly addsBos: boolean;
+  /** One list per text, read from a file each time; null where llama.cpp does not load the vocabulary. */
+  readonly ids: Iterable<Int32Array> | null;
   /** Of llama.cpp. */
   readonly release: string;
 }
@@ -16,33 +14,23 @@ export interface LlamaCppTokens {
 export interface LlamaCppRequest {
   /** Folder of the managed environment that holds node-llama-cpp. */
   readonly root: string;
-  /** Key-values to write into a temporary file, or the path of a GGUF. */
-  readonly vocabulary: WritableMetadata | string;
-  readonly texts: readonly WorkerText[];
+  /** Path of a GGUF. */
+  readonly vocabulary: string;
+  /** File for the ids. */
+  readonly into: string;
   readonly signal?: AbortSignal | undefined;
 }
 
-const answer = z.object({ release: z.string().max(100), addsBos: z.boolean() });
+const answer = z.object({ release: z.string().max(100), loaded: z.boolean() });
 
 /** @throws AppError as `runWorker` does */
-export async function llamaCppTokens({ root, vocabulary, texts, signal }: LlamaCppRequest): Promise<LlamaCppTokens> {
-  const { lines, ids } = await runWorker({
-    worker: 'llama-cpp',
-    title: 'llama.cpp',
-    texts,
-    signal,
-    args: async (folder) => [
-      root,
-      typeof vocabulary === 'string' ? vocabulary : await writeVocabulary(folder, vocabulary),
-    ],
-  });
-  return { ...answer.parse(lines[0]), ids: ids.get(0) ?? null };
-}
-
-async function writeVocabulary(folder: string, metadata: WritableMetadata): Promise<string> {
-  const path = join(folder, 'vocabulary.gguf');
-  // Any architecture will do: no tensor is looked at.
-  const architecture = { type: 'string', value: 'llama' } as const;
-  await writeGguf(path, { metadata: new Map([['general.architecture', architecture], ...metadata]), tensors: [] });
-  return path;
+export async function llamaCppTokens(
+  texts: Stored<StressText>,
+  { root, vocabulary, into, signal }: LlamaCppRequest,
+): Promise<LlamaCppTokens> {
+  const args = [root, vocabulary, texts.path, into];
+  const title = 'llama.cpp';
+  const [line] = await runWorker({ worker: 'llama-cpp', title, textCount: texts.length, args, signal });
+  const { release, loaded } = answer.parse(line);
+  return { release, ids: loaded ? readIdLists(into) : null };
 }

@@ -122,9 +122,11 @@ function pieceType(text: string, tokenizer: TokenizerJsonFile): number {
 /** Several merges may make one token; the first that can apply decides. */
 function mergeRanks({ merges }: TokenizerJsonFile): ReadonlyMap<string, number> {
   const ranks = new Map<string, number>();
-  for (const [rank, [left, right]] of merges.entries()) {
+  let rank = 0;
+  for (const [left, right] of merges) {
     const text = left + right;
     if (!ranks.has(text)) ranks.set(text, rank);
+    rank++;
   }
   return ranks;
 }

@@ -1,47 +1,61 @@
 /**
  * A tokenizer's files as key-values and as texts for the proof, made in a process of its own. The vocabulary and the merges
- * of a large tokenizer take hundreds of megabytes as objects; here they arrive as the bytes that are written.
+ * of a large tokenizer take hundreds of megabytes as objects; here they stay in files, as the bytes that are written.
  */
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, type ErrorCode } from '../../core/errors.ts';
+import { readFully, writeFully } from '../file-io.ts';
 import type { EncodedArray, GgufValue, WritableMetadata } from '../gguf/metadata.ts';
+import { encodeMetadata, GGUF_ALIGNMENT, layoutGguf } from '../gguf/write.ts';
 import type { TokenTexts } from './compare-tokens.ts';
 import type { TokenizerDraft } from './draft.ts';
-import { runWorkerIn, type WorkerLimits } from './run-worker.ts';
+import { runWorker, type WorkerLimits } from './run-worker.ts';
 import type { StressText } from './stress-corpus.ts';
+import { storedJsonLines, type Stored } from './token-lists.ts';
 import type { TokenizerSummary } from './tokenizer-files.ts';
 
 export interface PreparedDraft {
   readonly kind: TokenizerDraft['kind'];
   readonly tokenCount: number;
   readonly tokens: TokenTexts;
-  metadata(preTokenizer: string): WritableMetadata;
+  /** Reads the arrays into memory: for what is written next. */
+  metadata(preTokenizer: string): Promise<WritableMetadata>;
+  /** A GGUF of the vocabulary alone in the scratch folder. @returns its path */
+  writeVocabulary(preTokenizer: string): Promise<string>;
 }
 
 export interface Prepared {
   readonly files: TokenizerSummary;
   readonly draft: PreparedDraft;
-  readonly proofTexts: readonly StressText[];
+  readonly proofTexts: Stored<StressText>;
 }
 
 /** No tokenizer has values of 64 bits, which JSON does not hold. */
 type DraftScalar = Exclude<GgufValue, { type: 'array' } | { value: bigint }>;
 
-/** What the worker writes: this as JSON, and the arrays one behind the other in a file beside it. */
+/** Where an array lies in the file of arrays. */
+interface StoredArray {
+  readonly type: 'encoded';
+  readonly at: readonly [start: number, end: number];
+}
+
+/** What the worker writes: this as JSON, the arrays one behind the other in a file beside it, and the texts in another. */
 export interface DraftAnswer {
   readonly files: TokenizerSummary;
   readonly kind: TokenizerDraft['kind'];
   readonly tokenCount: number;
-  readonly entries: readonly (readonly [
-    key: string,
-    value: DraftScalar | { readonly type: 'encoded'; readonly at: readonly [number, number] },
-  ])[];
-  readonly proofTexts: readonly StressText[];
+  readonly entries: readonly (readonly [key: string, value: DraftScalar | StoredArray])[];
+  readonly proofTextCount: number;
 }
 
 export const ANSWER_FILE = 'draft.json';
 export const ARRAYS_FILE = 'arrays.bin';
+export const PROOF_TEXTS_FILE = 'proof-texts.jsonl';
+const VOCABULARY_FILE = 'vocabulary.gguf';
+/** Of an array that is copied. */
+const COPY_BYTES = 256 << 10;
 
 /** What the worker says on its line. */
 export interface DraftLine {
@@ -51,45 +65,108 @@ export interface DraftLine {
 
 const PRE_TOKENIZER = 'tokenizer.ggml.pre';
 
-/** @throws AppError what `readTokenizerFiles` and `draftTokenizer` throw */
+/**
+ * @param scratch folder in which what is drafted stays
+ * @throws AppError what `readTokenizerFiles` and `draftTokenizer` throw
+ */
 export async function prepareDraft(
   folder: string,
-  { vocabularySize, ...limits }: { readonly vocabularySize: number | null } & WorkerLimits,
+  {
+    vocabularySize,
+    scratch,
+    signal,
+    timeoutMs,
+  }: { readonly vocabularySize: number | null; readonly scratch: string } & WorkerLimits,
 ): Promise<Prepared> {
-  const args = [folder, vocabularySize === null ? '' : String(vocabularySize)];
-  const request = {
-    worker: 'draft',
-    title: "Reading the tokenizer's files",
-    texts: [],
-    args: () => args,
-    ...limits,
-  } as const;
-  return runWorkerIn(request, async (lines, answers) => {
-    const [line] = lines as readonly DraftLine[];
-    if (line?.failed !== undefined) {
-      const { code, message, hint } = line.failed;
-      throw new AppError(code, message, hint === null ? {} : { hint });
-    }
-    const answer = JSON.parse(await readFile(join(answers, ANSWER_FILE), 'utf8')) as DraftAnswer;
-    const arrays = await readFile(join(answers, ARRAYS_FILE));
-    const { files, proofTexts } = answer;
-    return { files, proofTexts, draft: draftOf(answer, arrays) };
-  });
+  const args = [scratch, folder, vocabularySize === null ? '' : String(vocabularySize)];
+  const title = "Reading the tokenizer's files";
+  const lines = await runWorker({ worker: 'draft', title, textCount: 0, args, signal, timeoutMs });
+  const [line] = lines as readonly DraftLine[];
+  if (line?.failed !== undefined) {
+    const { code, message, hint } = line.failed;
+    throw new AppError(code, message, hint === null ? {} : { hint });
+  }
+  const answer = JSON.parse(await readFile(join(scratch, ANSWER_FILE), 'utf8')) as DraftAnswer;
+  const proofTexts = storedJsonLines<StressText>(join(scratch, PROOF_TEXTS_FILE), answer.proofTextCount);
+  return { files: answer.files, proofTexts, draft: draftOf(answer, scratch) };
 }
 
-function draftOf({ kind, tokenCount, entries }: DraftAnswer, arrays: Uint8Array): PreparedDraft {
-  const values = entries.map(([key, value]): [string, GgufValue | EncodedArray] => [
-    key,
-    value.type === 'encoded' ? { type: 'encoded', bytes: arrays.subarray(...value.at) } : value,
-  ]);
-  const tokens = new Map(values).get('tokenizer.ggml.tokens');
+function draftOf({ kind, tokenCount, entries }: DraftAnswer, scratch: string): PreparedDraft {
+  const arraysPath = join(scratch, ARRAYS_FILE);
+  // An entry that is set again keeps its place.
+  const named = (preTokenizer: string): Map<string, DraftScalar | StoredArray> =>
+    new Map(entries).set(PRE_TOKENIZER, { type: 'string', value: preTokenizer });
+  let arrays: Buffer | null = null;
   return {
     kind,
     tokenCount,
-    tokens: { at: (id) => (tokens?.type === 'encoded' ? stringAt(tokens.bytes, id) : undefined) },
-    // An entry that is set again keeps its place.
-    metadata: (preTokenizer) => new Map(values).set(PRE_TOKENIZER, { type: 'string', value: preTokenizer }),
+    tokens: {
+      at(id) {
+        const tokens = new Map(entries).get('tokenizer.ggml.tokens');
+        if (tokens?.type !== 'encoded') return undefined;
+        arrays ??= readFileSync(arraysPath);
+        return stringAt(arrays.subarray(...tokens.at), id);
+      },
+    },
+    async metadata(preTokenizer) {
+      const bytes = await readFile(arraysPath);
+      return new Map(
+        [...named(preTokenizer)].map(([key, value]): [string, GgufValue | EncodedArray] => [
+          key,
+          value.type === 'encoded' ? { type: 'encoded', bytes: bytes.subarray(...value.at) } : value,
+        ]),
+      );
+    },
+    writeVocabulary: (preTokenizer) => writeVocabulary(named(preTokenizer), scratch),
   };
+}
+
+/** With the arrays copied in pieces: they are most of it. */
+async function writeVocabulary(
+  values: ReadonlyMap<string, DraftScalar | StoredArray>,
+  scratch: string,
+): Promise<string> {
+  const path = join(scratch, VOCABULARY_FILE);
+  const arrays = await open(join(scratch, ARRAYS_FILE));
+  try {
+    const handle = await open(path, 'w');
+    try {
+      let at = 0;
+      const put = (bytes: Uint8Array): void => {
+        writeFully(handle, bytes, at);
+        at += bytes.byteLength;
+      };
+      // Any architecture will do: no tensor is looked at.
+      const architecture = encodeMetadata(new Map([['general.architecture', { type: 'string', value: 'llama' }]]));
+      const { header } = layoutGguf({ ...architecture, count: architecture.count + values.size }, [], 1);
+      put(header);
+      for (const [key, value] of values) {
+        const isStored = value.type === 'encoded';
+        put(encodeMetadata(new Map([[key, isStored ? { ...value, bytes: new Uint8Array(0) } : value]])).bytes);
+        if (isStored) copyRange(arrays, value.at, put);
+      }
+      // The place of the first tensor, were there one.
+      put(new Uint8Array(Math.ceil(at / GGUF_ALIGNMENT) * GGUF_ALIGNMENT - at));
+    } finally {
+      await handle.close();
+    }
+  } finally {
+    await arrays.close();
+  }
+  return path;
+}
+
+function copyRange(
+  source: FileHandle,
+  [start, end]: readonly [number, number],
+  put: (bytes: Uint8Array) => void,
+): void {
+  const buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
+  for (let at = start; at < end; at += buffer.length) {
+    const length = Math.min(buffer.length, end - at);
+    readFully(source, buffer, { position: at, length });
+    put(buffer.subarray(0, length));
+  }
 }
 
 /** Of an encoded array of texts; steps over those before it, which is fast enough for a message. */

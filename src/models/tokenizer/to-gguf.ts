@@ -2,6 +2,7 @@
 import type { WritableMetadata } from '../gguf/metadata.ts';
 import { choosePreTokenizer, type Choice } from './choose-pre-tokenizer.ts';
 import { prepareDraft } from './prepare-draft.ts';
+import { withScratch } from './run-worker.ts';
 import type { LlamaCppPlace } from './trial.ts';
 
 export interface TokenizerOptions {
@@ -29,8 +30,10 @@ export interface TokenizerMetadata extends Choice {
  * where no pre-tokenizer does what the file says, or where `strict` is asked for and nothing could be proved
  */
 export async function tokenizerMetadata(folder: string, options: TokenizerOptions): Promise<TokenizerMetadata> {
-  const prepared = await prepareDraft(folder, options);
-  const choice = await choosePreTokenizer({ ...prepared, ...options });
-  const { draft } = prepared;
-  return { ...choice, metadata: draft.metadata(choice.preTokenizer), tokenCount: draft.tokenCount };
+  return withScratch(async (scratch) => {
+    const prepared = await prepareDraft(folder, { ...options, scratch });
+    const choice = await choosePreTokenizer({ ...prepared, ...options, scratch });
+    const { draft } = prepared;
+    return { ...choice, metadata: await draft.metadata(choice.preTokenizer), tokenCount: draft.tokenCount };
+  });
 }

@@ -4,15 +4,13 @@ import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { cannotOpen } from '../cannot-open.ts';
 import { assertNesting, asRecord, booleanIn, invalidFile, textIn, type JsonRecord } from './json-values.ts';
+import { readBpeVocabulary, readMerges } from './read-bpe-model.ts';
+import { checkedId, checkedToken, TOKEN_COUNT_MAX } from './token-checks.ts';
+import type { Counted } from './token-lists.ts';
+import { withTokenizerDocument, type TokenizerDocument } from './tokenizer-document.ts';
 
 /** Gemma 3's tokenizer.json, the largest in use, has 33 MB. */
 const TOKENIZER_BYTES_MAX = 96 << 20;
-/** Vocabularies and embeddings reach 262,208 rows today (Gemma 3); every row costs memory, also where it is only claimed. */
-export const TOKEN_COUNT_MAX = 1 << 19;
-/** About two merges a token: Gemma 3 has 514,906. */
-const MERGE_COUNT_MAX = 2_000_000;
-/** The longest pieces in use are runs of 256 spaces; a text of this length is no token. */
-const TOKEN_CHARACTERS_MAX = 16_384;
 /** Llama 3 has 256 added tokens, Gemma 3 6,415. */
 const ADDED_COUNT_MAX = 100_000;
 /** tokenizer_config.json repeats the added tokens with their flags; Gemma 3's has 1.2 MB. */
@@ -37,7 +35,7 @@ export interface TokenizerJsonFile {
   readonly vocabulary: ReadonlyMap<string, number>;
   /** Unigram only, by id. */
   readonly scores: readonly number[] | null;
-  readonly merges: readonly (readonly [string, string])[];
+  readonly merges: Counted<readonly [string, string]>;
   /** Merges stored as pairs may contain spaces; those stored as one text may not. */
   readonly mergesArePairs: boolean;
   readonly ignoreMerges: boolean;
@@ -86,7 +84,10 @@ export interface NamedTemplate {
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const json = async (name: string, bytesMax: number): Promise<JsonRecord | null> =>
     readJson(join(folder, name), bytesMax);
-  const tokenizer = await json('tokenizer.json', TOKENIZER_BYTES_MAX);
+  const tokenizerPath = join(folder, 'tokenizer.json');
+  const tokenizer = (await isReadable(tokenizerPath, TOKENIZER_BYTES_MAX))
+    ? withTokenizerDocument(tokenizerPath, (document) => parseDocument(document, tokenizerPath))
+    : null;
   const sentencePiece = await readBytes(join(folder, 'tokenizer.model'), TOKENIZER_BYTES_MAX);
   if (tokenizer === null && sentencePiece === null) {
     throw new AppError('model-not-found', `${folder} contains neither tokenizer.json nor tokenizer.model.`, {
@@ -95,7 +96,7 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   }
   return {
     folder,
-    tokenizerJson: tokenizer === null ? null : parseTokenizerJson(tokenizer, join(folder, 'tokenizer.json')),
+    tokenizerJson: tokenizer,
     sentencePiece,
     tokenizerConfig: nonEmpty(await json('tokenizer_config.json', CONFIG_BYTES_MAX)),
     config: await json('config.json', CONFIG_BYTES_MAX),
@@ -112,12 +113,16 @@ function nonEmpty(record: JsonRecord | null): JsonRecord | null {
 
 /** @throws AppError `model-invalid` or `model-unsupported` */
 export function parseTokenizerJson(raw: JsonRecord, path: string): TokenizerJsonFile {
+  return parseDocument({ rest: raw, vocabulary: null, merges: null }, path);
+}
+
+function parseDocument({ rest: raw, ...large }: TokenizerDocument, path: string): TokenizerJsonFile {
   assertNesting(raw, path);
   const model = asRecord(raw['model'], `${path}: model`);
   const type = modelType(model, path);
-  const { vocabulary, scores } = type === 'BPE' ? readBpeVocabulary(model, path) : readUnigram(model, path);
-  const { merges, arePairs } = type === 'BPE' ? readMerges(model['merges'], path) : { merges: [], arePairs: false };
-  checkMerges(merges, { vocabulary, prefix: textIn(model, 'continuing_subword_prefix') ?? '', path });
+  const { vocabulary, scores } = type === 'BPE' ? readBpeVocabulary(model, large, path) : readUnigram(model, path);
+  const { merges, arePairs } =
+    type === 'BPE' ? readMerges(model, large, { vocabulary, path }) : { merges: [], arePairs: false };
   const part = (name: string): JsonRecord | null =>
     raw[name] === null || raw[name] === undefined ? null : asRecord(raw[name], `${path}: ${name}`);
   const unknownId = model['unk_id'];
@@ -154,23 +159,6 @@ function modelType(model: JsonRecord, path: string): 'BPE' | 'Unigram' {
   );
 }
 
-function readBpeVocabulary(model: JsonRecord, path: string): { vocabulary: Map<string, number>; scores: null } {
-  const entries = Object.entries(asRecord(model['vocab'], `${path}: model.vocab`));
-  if (entries.length > TOKEN_COUNT_MAX)
-    throw invalidFile(path, `it has ${entries.length} tokens, more than the ${TOKEN_COUNT_MAX} that are allowed`);
-  const vocabulary = new Map<string, number>();
-  const tokenOf = new Map<number, string>();
-  for (const [token, value] of entries) {
-    const id = checkedId(value, path, token);
-    const other = tokenOf.get(id);
-    // Only one of them could be written, and which one would be chance.
-    if (other !== undefined) throw invalidFile(path, `${shown(other)} and ${shown(token)} have the same id, ${id}`);
-    vocabulary.set(checkedToken(token, path), id);
-    tokenOf.set(id, token);
-  }
-  return { vocabulary, scores: null };
-}
-
 function readUnigram(model: JsonRecord, path: string): { vocabulary: Map<string, number>; scores: number[] } {
   const items = model['vocab'];
   if (!Array.isArray(items)) throw invalidFile(path, 'model.vocab of a Unigram model must be a list');
@@ -186,44 +174,6 @@ function readUnigram(model: JsonRecord, path: string): { vocabulary: Map<string,
     scores.push(score);
   }
   return { vocabulary, scores };
-}
-
-/** Both spellings: `"a b"`, and since transformers 4.45 `["a", "b"]`, where the parts may contain spaces. */
-function readMerges(value: unknown, path: string): { merges: [string, string][]; arePairs: boolean } {
-  if (!Array.isArray(value)) throw invalidFile(path, 'model.merges must be a list');
-  if (value.length > MERGE_COUNT_MAX)
-    throw invalidFile(path, `it has ${value.length} merges, more than the ${MERGE_COUNT_MAX} that are allowed`);
-  const arePairs = Array.isArray(value[0]);
-  const merges = value.map((item: unknown, i): [string, string] => {
-    const parts: unknown[] =
-      arePairs && Array.isArray(item) ? item : typeof item === 'string' && !arePairs ? item.split(' ') : [];
-    const [left, right] = parts;
-    if (parts.length !== 2 || typeof left !== 'string' || typeof right !== 'string') {
-      throw invalidFile(path, `merge ${i} is not a pair of tokens`);
-    }
-    if (
-      left.length > TOKEN_CHARACTERS_MAX ||
-      right.length > TOKEN_CHARACTERS_MAX ||
-      !left.isWellFormed() ||
-      !right.isWellFormed()
-    ) {
-      throw invalidFile(path, `merge ${i} holds a text that is no token`);
-    }
-    return [left, right];
-  });
-  return { merges, arePairs };
-}
-
-/** The library that these files are for loads none with a merge of, or into, a text that is no token. */
-function checkMerges(
-  merges: readonly (readonly [string, string])[],
-  { vocabulary, prefix, path }: { vocabulary: ReadonlyMap<string, number>; prefix: string; path: string },
-): void {
-  for (const [i, [left, right]] of merges.entries()) {
-    const joined = left + (right.startsWith(prefix) ? right.slice(prefix.length) : right);
-    const unknown = [left, right, joined].find((text) => !vocabulary.has(text));
-    if (unknown !== undefined) throw invalidFile(path, `merge ${i} needs ${shown(unknown)}, which is no token`);
-  }
 }
 
 function readAddedTokens(
@@ -246,25 +196,6 @@ function readAddedTokens(
     const special = booleanIn(entry, 'special') ?? false;
     return { id, content, special, normalized: booleanIn(entry, 'normalized') ?? !special };
   });
-}
-
-function checkedToken(token: string, path: string): string {
-  if (token.length > TOKEN_CHARACTERS_MAX)
-    throw invalidFile(
-      path,
-      `a token has ${token.length} characters, more than the ${TOKEN_CHARACTERS_MAX} that are allowed`,
-    );
-  if (!token.isWellFormed()) throw invalidFile(path, `the token ${JSON.stringify(token)} is not valid text`);
-  return token;
-}
-
-function checkedId(id: unknown, path: string, token: string): number {
-  if (typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < TOKEN_COUNT_MAX) return id;
-  throw invalidFile(path, `the token ${shown(token)} has the id ${String(id).slice(0, 40)}`);
-}
-
-function shown(token: string): string {
-  return JSON.stringify(token.slice(0, 80));
 }
 
 function readAddedIds(value: JsonRecord | null, path: string): ReadonlyMap<string, number> | null {
@@ -321,14 +252,20 @@ async function readText(path: string, bytesMax: number): Promise<string | null> 
   }
 }
 
-/** Null for a file that does not exist. Kind and size are checked before it is opened: a pipe would wait for its writer. */
+/** Null for a file that does not exist. */
 async function readBytes(path: string, bytesMax: number): Promise<Uint8Array | null> {
-  const info = await stat(path).catch(() => null);
-  if (info === null) return null;
-  if (!info.isFile()) throw invalidFile(path, 'it is not a file');
-  if (info.size > bytesMax)
-    throw invalidFile(path, `it has ${info.size} bytes, more than the ${bytesMax} that are allowed`);
+  if (!(await isReadable(path, bytesMax))) return null;
   return readFile(path).catch((cause: unknown) => {
     throw cannotOpen(`file ${path}`, cause);
   });
+}
+
+/** False for a file that does not exist. Kind and size are checked before it is opened: a pipe would wait for its writer. */
+async function isReadable(path: string, bytesMax: number): Promise<boolean> {
+  const info = await stat(path).catch(() => null);
+  if (info === null) return false;
+  if (!info.isFile()) throw invalidFile(path, 'it is not a file');
+  if (info.size > bytesMax)
+    throw invalidFile(path, `it has ${info.size} bytes, more than the ${bytesMax} that are allowed`);
+  return true;
 }

@@ -1,19 +1,18 @@
 /** One tokenizer.json against llama.cpp: its ids are made once, then compared under one name after the other. */
-import type { WritableMetadata } from '../gguf/metadata.ts';
 import {
   compareTokens,
   suspectEntries,
   withoutEntries,
   withSingleEntries,
-  workerText,
   type Comparison,
   type Reference,
   type TokenTexts,
 } from './compare-tokens.ts';
-import { huggingFaceTokens } from './hugging-face-tokenizer.ts';
+import { join } from 'node:path';
+import { huggingFaceTokens, type Fingerprint } from './hugging-face-tokenizer.ts';
 import { llamaCppTokens } from './llama-cpp-tokenizer.ts';
-import { FINGERPRINT_TEXT } from './reference-fingerprints.ts';
 import type { StressText } from './stress-corpus.ts';
+import { storeJsonLines, type Stored } from './token-lists.ts';
 import type { TokenizerRules } from './tokenizer-files.ts';
 
 export interface Proof {
@@ -36,15 +35,17 @@ export type LlamaCppPlace = { readonly root: string } | { readonly root: null; r
 export interface TrialRequest {
   readonly tokenizer: TokenizerRules;
   /** What is compared: see `proofTexts`. */
-  readonly proofTexts: readonly StressText[];
+  readonly proofTexts: Stored<StressText>;
   /** Of that tokenizer.json. */
   readonly path: string;
   /** Texts by id, as the GGUF holds them: for messages. */
   readonly tokens: TokenTexts;
-  /** What llama.cpp loads under a name: key-values, or the path of a GGUF. */
-  readonly vocabularyOf: (name: string) => WritableMetadata | string;
+  /** The path of a GGUF from which llama.cpp loads the vocabulary under a name. */
+  readonly vocabularyOf: (name: string) => Promise<string>;
   /** Of node-llama-cpp. */
   readonly root: string;
+  /** Folder for temporary files. */
+  readonly scratch: string;
   readonly signal?: AbortSignal | undefined;
   readonly onStatus?: ((text: string) => void) | undefined;
 }
@@ -52,25 +53,21 @@ export interface TrialRequest {
 export interface Trial {
   readonly request: TrialRequest;
   readonly reference: Reference;
-  /** Ids of the fingerprint text, without and with the special tokens that the file adds. */
-  readonly fingerprint: { readonly plain: Int32Array; readonly complete: Int32Array };
+  readonly fingerprint: Fingerprint;
   readonly startedMs: number;
   readonly comparisons: Comparison[];
   readonly refused: string[];
   release: string | null;
 }
 
-export const FINGERPRINT = { text: FINGERPRINT_TEXT, special: false } as const;
-const NONE = new Int32Array(0);
-
 /** @throws AppError those of the worker: `engine-died`, `engine-timeout`, `interrupted` */
 export async function startTrial(request: TrialRequest): Promise<Trial> {
   const startedMs = performance.now();
-  const { tokenizer, proofTexts: texts, path, tokens, signal, onStatus } = request;
+  const { tokenizer, proofTexts: texts, tokens, scratch, onStatus } = request;
   onStatus?.(`Tokenising ${texts.length} texts with Hugging Face's tokenizer`);
-  const { ids, complete } = await huggingFaceTokens([FINGERPRINT, ...texts.map(workerText)], { path, signal });
-  const fingerprint = { plain: ids[0] ?? NONE, complete };
-  const reference = { tokenizer, texts, ids: ids.slice(1), tokens };
+  const into = join(scratch, 'hugging-face.bin');
+  const { ids, fingerprint } = await huggingFaceTokens(texts, { ...request, into });
+  const reference = { tokenizer, texts, ids, tokens };
   return { request, reference, fingerprint, startedMs, comparisons: [], refused: [], release: null };
 }
 
@@ -80,15 +77,18 @@ export async function startTrial(request: TrialRequest): Promise<Trial> {
  */
 export async function compareAs(trial: Trial, name: string, scope: 'texts' | 'everything'): Promise<Comparison | null> {
   const { request } = trial;
+  const { scratch } = request;
   const reference = scope === 'everything' ? trial.reference : withoutEntries(trial.reference);
-  request.onStatus?.(`Comparing with llama.cpp as ${name} (${reference.texts.length} texts)`);
-  const ask = async (texts: readonly StressText[]): Promise<readonly Int32Array[] | null> => {
-    const { root, signal, vocabularyOf } = request;
-    const answer = await llamaCppTokens({ root, vocabulary: vocabularyOf(name), texts: texts.map(workerText), signal });
+  const texts =
+    scope === 'everything' ? request.proofTexts : storeJsonLines(join(scratch, 'stress-texts.jsonl'), reference.texts);
+  request.onStatus?.(`Comparing with llama.cpp as ${name} (${texts.length} texts)`);
+  const vocabulary = await request.vocabularyOf(name);
+  const ask = async (asked: Stored<StressText>, into: string): Promise<Iterable<Int32Array> | null> => {
+    const answer = await llamaCppTokens(asked, { ...request, vocabulary, into: join(scratch, into) });
     trial.release = answer.release;
     return answer.ids;
   };
-  const answer = await ask(reference.texts);
+  const answer = await ask(texts, 'llama-cpp.bin');
   if (answer === null) {
     trial.refused.push(name);
     return null;
@@ -100,9 +100,9 @@ export async function compareAs(trial: Trial, name: string, scope: 'texts' | 'ev
 
 interface Answered {
   readonly reference: Reference;
-  readonly answer: readonly Int32Array[];
+  readonly answer: Iterable<Int32Array>;
   readonly name: string;
-  readonly ask: (texts: readonly StressText[]) => Promise<readonly Int32Array[] | null>;
+  readonly ask: (texts: Stored<StressText>, into: string) => Promise<Iterable<Int32Array> | null>;
 }
 
 /** Groups of entries that differ are compared again, entry by entry. */
@@ -110,10 +110,14 @@ async function takenApart(
   { request }: Trial,
   { reference, answer, name, ask }: Answered,
 ): Promise<Parameters<typeof compareTokens>> {
-  const texts = suspectEntries(reference, answer);
-  if (texts.length === 0) return [reference, name, answer];
-  const { ids } = await huggingFaceTokens(texts.map(workerText), request);
-  const single = withSingleEntries(reference, answer, { texts, ids, answer: (await ask(texts)) ?? [] });
+  const suspects = suspectEntries(reference, answer);
+  if (suspects.length === 0) return [reference, name, answer];
+  const { scratch } = request;
+  const texts = storeJsonLines(join(scratch, 'single-texts.jsonl'), suspects);
+  const into = join(scratch, 'hugging-face-single.bin');
+  const { ids } = await huggingFaceTokens(texts, { ...request, into });
+  const again = (await ask(texts, 'llama-cpp-single.bin')) ?? [];
+  const single = withSingleEntries(reference, answer, { texts, ids, answer: again });
   return [single.reference, name, single.answer];
 }
 

@@ -1,16 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import {
   compareTokens,
+  holdsSpecialTokens,
   proofTexts,
   suspectEntries,
   withSingleEntries,
-  workerText,
   type Reference,
 } from '../../../src/models/tokenizer/compare-tokens.ts';
 import { parseTokenizerJson, type TokenizerJsonFile } from '../../../src/models/tokenizer/tokenizer-files.ts';
 import { stressCorpus } from '../../../src/models/tokenizer/stress-corpus.ts';
 import { unknownPreTokenizer } from '../../../src/models/tokenizer/unknown-pre-tokenizer.ts';
-import { packIds, unpackIds } from '../../../src/models/tokenizer/token-lists.ts';
 
 const BYTES = { type: 'ByteLevel', add_prefix_space: false, use_regex: true };
 
@@ -90,7 +89,7 @@ describe('texts for a tokenizer', () => {
       ['added tokens', '<x> c'],
       ['added tokens', '1 <x><x>'],
     ]);
-    expect(proofTexts(file).filter((text) => workerText(text).special)).toHaveLength(4);
+    expect(proofTexts(file).filter(holdsSpecialTokens)).toHaveLength(4);
   });
 
   it('have a twin where the file normalises', () => {
@@ -194,9 +193,4 @@ it('an unknown pre-tokenizer: the closest, its error rate, the first difference 
       "Decide with --pre-tokenizer NAME, for example --pre-tokenizer gpt-2; the model will then see other tokens for such texts.",
     ]
   `);
-});
-
-it('lists of ids survive the way through a file', () => {
-  const lists = [[], [1, 2, 3], [2 ** 31 - 1]];
-  expect(unpackIds(packIds(lists)).map((list) => [...list])).toEqual(lists);
 });

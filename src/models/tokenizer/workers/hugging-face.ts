@@ -1,30 +1,26 @@
 /**
  * Hugging Face's tokenizer in a process of its own: the file brings its own regexes, and one that never ends must not stop
- * the program that asked.
+ * the program that asked. Says the ids of the fingerprint text.
  *
- * Arguments: folder for the answer, texts (JSON list of `WorkerText`), tokenizer.json, and `rank` to order llama.cpp's pre-tokenizers by
- * their likeness instead. 0.bin then holds the ids without special tokens; the last list is that of the first text with
- * special tokens.
+ * Arguments: tokenizer.json; and, for the ids without special tokens of more texts, their file (a `StressText` a line) and a
+ * file for the ids.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { assert } from '../../../core/assert.ts';
-import { rankRules } from '../rank-pre-tokenizers.ts';
-import { encodeAll } from '../encode-all.ts';
-import { packIds } from '../token-lists.ts';
+import { encoderOf } from '../encode-all.ts';
+import { FINGERPRINT_TEXT } from '../reference-fingerprints.ts';
+import type { StressText } from '../stress-corpus.ts';
+import { readJsonLines, writeIdLists } from '../token-lists.ts';
+import { withTokenizerDocument } from '../tokenizer-document.ts';
 
-const [folder, textsPath, tokenizerPath, mode] = process.argv.slice(2);
-assert(
-  folder !== undefined && textsPath !== undefined && tokenizerPath !== undefined,
-  'a folder, texts and a tokenizer are given',
-);
+const [tokenizerPath, textsPath, idsPath] = process.argv.slice(2);
+assert(tokenizerPath !== undefined, 'a tokenizer is given');
 
-const read = (): { pre_tokenizer?: unknown } =>
-  JSON.parse(readFileSync(tokenizerPath, 'utf8')) as { pre_tokenizer?: unknown };
-if (mode === 'rank') {
-  process.stdout.write(`\n${JSON.stringify({ number: 0, order: rankRules(read().pre_tokenizer) })}\n`);
-} else {
-  const texts = JSON.parse(readFileSync(textsPath, 'utf8')) as { text: string }[];
-  writeFileSync(join(folder, '0.bin'), packIds(encodeAll(read(), texts)));
-  process.stdout.write(`\n${JSON.stringify({ number: 0 })}\n`);
+const encode = withTokenizerDocument(tokenizerPath, encoderOf);
+if (textsPath !== undefined && idsPath !== undefined) {
+  writeIdLists(
+    idsPath,
+    Iterator.from(readJsonLines<StressText>(textsPath)).map(({ text }) => encode(text)),
+  );
 }
+const fingerprint = { plain: encode(FINGERPRINT_TEXT), complete: encode(FINGERPRINT_TEXT, true) };
+process.stdout.write(`\n${JSON.stringify({ number: 0, ...fingerprint })}\n`);
