@@ -4,20 +4,21 @@
  *
  * RUNOFF_LLAMA_CPP: llama.cpp's source folder (convert_hf_to_gguf.py); RUNOFF_PYTHON: a Python with its requirements, or with
  * a stand-in for torch on PYTHONPATH. Without them only runoff and `cp` are measured. RUNOFF_BENCH_RUNS: repetitions;
- * RUNOFF_BENCH_TYPES: some of bf16 f16 q8_0 q4_k_m.
+ * RUNOFF_BENCH_TYPES: some of bf16 f16 q8_0 q4_k_m vocabulary; the last one is the memory of the command as users run it, with the
+ * proof of a tokenizer of 128,256 tokens, and needs no large disk.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { median } from 'simple-statistics';
 import { findGgmlLibrary } from '../src/models/convert/run-with-ggml.ts';
-import { layoutSafetensors, planBytes, type TensorPlan } from '../src/models/safetensors/format.ts';
-import { writeFully } from '../src/models/file-io.ts';
 import { cacheFolder, freeBytes } from '../src/platform/folders.ts';
 import { readTreeMemory } from '../src/platform/memory/tree-memory.ts';
+import { vocabularyMemory } from './convert-vocabulary.ts';
+import { LLAMA_1B, writeLlamaFolder } from './llama-folder.ts';
 
 const QUANTS = ['bf16', 'f16', 'q8_0', 'q4_k_m'] as const;
 type Quant = (typeof QUANTS)[number];
@@ -41,24 +42,32 @@ interface Measurement {
   readonly peakBytes: number;
 }
 
-/** Prints the table. */
+/** Prints the tables. */
 export async function convert(): Promise<void> {
+  const wanted = (process.env['RUNOFF_BENCH_TYPES'] ?? [...QUANTS, 'vocabulary'].join(' ')).split(' ');
+  const quants = QUANTS.filter((name) => wanted.includes(name));
+  if (quants.length > 0) await convertWeights(quants);
+  if (wanted.includes('vocabulary')) await vocabularyMemory(PEAK_MB_MAX);
+}
+
+async function convertWeights(quants: readonly Quant[]): Promise<void> {
   const folder = await mkdtemp(join(process.env['RUNOFF_BENCH_FOLDER'] ?? tmpdir(), 'runoff-bench-'));
   try {
     const free = await freeBytes(folder);
     if (free !== null && free < DISK_BYTES_NEEDED)
       return console.log(`${DISK_BYTES_NEEDED / 1e9} GB free space needed in ${folder}`);
     const source = join(folder, 'model.safetensors');
-    await writeModel(folder, source);
+    await writeLlamaFolder(folder, LLAMA_1B);
     const reference = await findReference();
     const library = await findGgmlLibrary(join(cacheFolder(), 'environments', 'node-llama-cpp')).catch(() => null);
+    if (library !== null)
+      libllamaName = (await readdir(dirname(library))).find((name) => /^libllama\.(?!common)/.test(name));
     console.log(
       `1.24 billion bf16 weights, ${availableParallelism()} processors, median of ${RUNS}, outputs overwritten, page cache warm`,
     );
     if (reference === null) console.log('no reference: RUNOFF_LLAMA_CPP and RUNOFF_PYTHON are not set');
     console.log('type     runoff s (range)     peak MB   reference s   peak MB   ratio   cp s   cp/runoff');
-    const wanted = (process.env['RUNOFF_BENCH_TYPES'] ?? QUANTS.join(' ')).split(' ');
-    for (const quant of QUANTS.filter((name) => wanted.includes(name))) {
+    for (const quant of quants) {
       if (quant === 'q4_k_m' && library === null) console.log('q4_k_m: skipped, llama-cpp is not installed');
       else await measureQuant(quant, { folder, source, library, reference });
     }
@@ -176,82 +185,3 @@ function libllamaOf(library: string | null): string {
   return join(dirname(library), libllamaName ?? 'libllama.so');
 }
 let libllamaName: string | undefined;
-
-/** Llama-3.2-1B's tensors with one megabyte of random weights, repeated: the values do not change the speed. */
-async function writeModel(folder: string, path: string): Promise<void> {
-  const bins = await findGgmlLibrary(join(cacheFolder(), 'environments', 'node-llama-cpp')).catch(() => null);
-  if (bins !== null) libllamaName = (await readdir(dirname(bins))).find((name) => /^libllama\.(?!common)/.test(name));
-  const [hidden, feed, layers, vocabulary] = [2048, 8192, 16, 128_256];
-  await writeFile(join(folder, 'config.json'), JSON.stringify(CONFIG));
-  const plan = (name: string, ...shape: number[]): TensorPlan => ({ name, dtype: 'BF16', shape });
-  const plans = [plan('model.embed_tokens.weight', vocabulary, hidden), plan('model.norm.weight', hidden)];
-  for (let layer = 0; layer < layers; layer++) {
-    const add = (name: string, ...shape: number[]): number =>
-      plans.push(plan(`model.layers.${layer}.${name}.weight`, ...shape));
-    add('input_layernorm', hidden);
-    add('post_attention_layernorm', hidden);
-    add('self_attn.q_proj', 2048, hidden);
-    add('self_attn.k_proj', 512, hidden);
-    add('self_attn.v_proj', 512, hidden);
-    add('self_attn.o_proj', hidden, 2048);
-    add('mlp.gate_proj', feed, hidden);
-    add('mlp.up_proj', feed, hidden);
-    add('mlp.down_proj', hidden, feed);
-  }
-  const layout = layoutSafetensors(plans, { format: 'pt' });
-  const handle = await open(path, 'w');
-  try {
-    writeFully(handle, layout.header, 0);
-    const pattern = randomWeights(1 << 20);
-    for (const [i, tensor] of plans.entries()) {
-      for (let done = 0, total = planBytes(tensor); done < total; done += pattern.length)
-        writeFully(
-          handle,
-          pattern.subarray(0, Math.min(pattern.length, total - done)),
-          (layout.offsets[i] as number) + done,
-        );
-    }
-  } finally {
-    await handle.close();
-  }
-}
-
-/** bfloat16, about normal with a deviation of 0.02: real weights have all kinds of mantissas and few exponents. */
-function randomWeights(bytes: number): Uint8Array {
-  const halves = new Uint16Array(bytes / 2);
-  let state = 1;
-  const uniform = (): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return (state >>> 8) / 2 ** 24;
-  };
-  const value = new Float32Array(1);
-  const word = new Uint32Array(value.buffer);
-  for (let i = 0; i < halves.length; i++) {
-    value[0] = (uniform() + uniform() + uniform() + uniform() - 2) * 0.035;
-    halves[i] = (word[0] as number) >>> 16;
-  }
-  return new Uint8Array(halves.buffer);
-}
-
-const CONFIG = {
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  vocab_size: 128_256,
-  hidden_size: 2048,
-  intermediate_size: 8192,
-  num_hidden_layers: 16,
-  num_attention_heads: 32,
-  num_key_value_heads: 8,
-  head_dim: 64,
-  max_position_embeddings: 131_072,
-  rms_norm_eps: 1e-5,
-  rope_theta: 500_000,
-  rope_scaling: {
-    factor: 32,
-    high_freq_factor: 4,
-    low_freq_factor: 1,
-    original_max_position_embeddings: 8192,
-    rope_type: 'llama3',
-  },
-  tie_word_embeddings: true,
-};
