@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { writeFully } from '../src/models/file-io.ts';
 import { layoutSafetensors, planBytes, type TensorPlan } from '../src/models/safetensors/format.ts';
 
-type LlamaConfig = typeof LLAMA_1B;
+export type LlamaConfig = Omit<typeof LLAMA_1B, 'rope_scaling'> & Partial<Pick<typeof LLAMA_1B, 'rope_scaling'>>;
 
 /** config.json and model.safetensors, with one megabyte of random weights, repeated: the values do not change the speed. */
 export async function writeLlamaFolder(folder: string, config: LlamaConfig): Promise<void> {
@@ -13,6 +13,7 @@ export async function writeLlamaFolder(folder: string, config: LlamaConfig): Pro
   const [queries, keys] = [head * config.num_attention_heads, head * config.num_key_value_heads];
   const plan = (name: string, ...shape: number[]): TensorPlan => ({ name, dtype: 'BF16', shape });
   const plans = [plan('model.embed_tokens.weight', config.vocab_size, hidden), plan('model.norm.weight', hidden)];
+  if (!config.tie_word_embeddings) plans.push(plan('lm_head.weight', config.vocab_size, hidden));
   for (let layer = 0; layer < layers; layer++) {
     const add = (name: string, ...shape: number[]): number =>
       plans.push(plan(`model.layers.${layer}.${name}.weight`, ...shape));
@@ -82,4 +83,21 @@ export const LLAMA_1B = {
     rope_type: 'llama3',
   },
   tie_word_embeddings: true,
+};
+
+/** Llama 3 8B. */
+export const LLAMA_8B: LlamaConfig = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  vocab_size: 128_256,
+  hidden_size: 4096,
+  intermediate_size: 14_336,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  head_dim: 128,
+  max_position_embeddings: 8192,
+  rms_norm_eps: 1e-5,
+  rope_theta: 500_000,
+  tie_word_embeddings: false,
 };

@@ -48,11 +48,12 @@ export interface RunRequest {
 export async function runJobs({ jobs, targets, converters, onProgress, onTensor, signal }: RunRequest): Promise<void> {
   const totalBytes = jobs.reduce((sum, job) => sum + sourceBytes(job), 0);
   const files = new SourceFiles();
+  const outputs = targets.map((target) => new OutputFile(target));
   const chunks = chunksOf(jobs);
   const tensors = new TensorsInWork(onTensor);
   let doneBytes = 0;
   const work = async (convert: RowConverter): Promise<void> => {
-    const lane = new Lane(files, targets, convert);
+    const lane = new Lane(files, outputs, convert);
     for (const chunk of chunks) {
       signal?.throwIfAborted();
       const { readBytes, written } = await lane.run(chunk);
@@ -100,16 +101,16 @@ function* chunksOf(jobs: readonly TensorJob[]): Generator<Chunk, void, void> {
 /** One chunk in work, with buffers that are used again. */
 class Lane {
   readonly #files: SourceFiles;
-  readonly #targets: readonly Pick<FileHandle, 'fd'>[];
+  readonly #outputs: readonly OutputFile[];
   readonly #convert: RowConverter;
   readonly #packed: PackedReader;
   #read = alignedBuffer(0);
   #ordered = alignedBuffer(0);
   #written = alignedBuffer(0);
 
-  constructor(files: SourceFiles, targets: readonly Pick<FileHandle, 'fd'>[], convert: RowConverter) {
+  constructor(files: SourceFiles, outputs: readonly OutputFile[], convert: RowConverter) {
     this.#files = files;
-    this.#targets = targets;
+    this.#outputs = outputs;
     this.#convert = convert;
     this.#packed = new PackedReader((path, into, position) => files.readAll(path, into, position));
   }
@@ -128,10 +129,10 @@ class Lane {
     const written = rowCount * outBytes;
     const position = job.targetOffset + firstRow * outBytes;
     const count = rowCount * job.columns;
-    const file = this.#targets[job.targetPart] as Pick<FileHandle, 'fd'>;
+    const file = this.#outputs[job.targetPart] as OutputFile;
     if (source === target) {
       if (job.addsOne) addOne(job.addsExactly ? target : source, bytes, count);
-      await writeAll(file, bytes, position);
+      await file.write(bytes, position);
       return { readBytes: length, written: bytes };
     }
     this.#written = grown(this.#written, written);
@@ -139,7 +140,7 @@ class Lane {
     await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
     if (job.addsOne) addOne(job.addsExactly ? target : source, out, count);
     if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
-    await writeAll(file, out, position);
+    await file.write(out, position);
     return { readBytes: length, written: out };
   }
 
@@ -177,11 +178,31 @@ class Lane {
 
 const writeAt = promisify(write);
 
-/** On Node's thread pool, as the reads: see source-files.ts. */
-async function writeAll(file: { readonly fd: number }, from: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < from.byteLength;) {
-    const { bytesWritten } = await writeAt(file.fd, from, done, from.byteLength - done, position + done);
-    done += bytesWritten;
+/**
+ * One write at a time, on Node's thread pool as the reads (see source-files.ts): the system lets only one into a file, and
+ * the others would wait for it on a processor, which the conversion needs.
+ */
+class OutputFile {
+  readonly #target: Pick<FileHandle, 'fd'>;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(target: Pick<FileHandle, 'fd'>) {
+    this.#target = target;
+  }
+
+  write(from: Uint8Array, position: number): Promise<void> {
+    const written = this.#last.then(() => this.#writeAll(from, position));
+    this.#last = written;
+    // Whoever asked for it hears of a failure, and so does everybody behind it.
+    written.catch(() => {});
+    return written;
+  }
+
+  async #writeAll(from: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < from.byteLength;) {
+      const { bytesWritten } = await writeAt(this.#target.fd, from, done, from.byteLength - done, position + done);
+      done += bytesWritten;
+    }
   }
 }
 
