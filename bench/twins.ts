@@ -85,7 +85,10 @@ async function compare(real: Side, twin: Side): Promise<void> {
   const pairs: Pair[] = [];
   const perRound: Pair[][] = [];
   for (let round = 0; round < (isReference ? 2 : ROUNDS); round++) {
-    const arms = [await start(real), await start(twin)] as const;
+    // Who comes first finds another memory and another processor: each in turn.
+    const early = round % 2 === 0 ? await start(real) : null;
+    const other = await start(twin);
+    const arms = [early ?? (await start(real)), other] as const;
     const ask = (iteration: number): GenerateRequest => askFor(real.run, { round, iteration, isReference });
     for (const arm of arms) await arm.session.generate(ask(0));
     const own: Pair[] = [];
