@@ -5,19 +5,17 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { median } from 'simple-statistics';
-import { writeFully } from '../src/models/file-io.ts';
-import { layoutSafetensors, planBytes, type TensorPlan } from '../src/models/safetensors/format.ts';
 import { cacheFolder, freeBytes } from '../src/platform/folders.ts';
-import { readTreeMemory } from '../src/platform/memory/tree-memory.ts';
+import { LLAMA_1B, writeLlamaFolder } from './llama-folder.ts';
+import { peakUntilExit } from './tree-peak.ts';
 
 const RUNS = Number(process.env['RUNOFF_BENCH_RUNS'] ?? 3);
 /** Source, its copy and two results. */
 const DISK_BYTES_NEEDED = 8e9;
-const POLL_MS = 150;
 const RATIO_MIN = 1.5;
 const PEAK_MB_MAX = 400;
 const MAIN = join(import.meta.dirname, '..', 'src', 'cli', 'main.ts');
@@ -70,15 +68,7 @@ async function measure({ command, args, out }: Contender): Promise<Measurement> 
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => (words = (words + chunk.toString()).slice(-4_000)));
-  let peakBytes = 0;
-  const poll = setInterval(() => {
-    void readTreeMemory(child.pid ?? 0).then((memory) => (peakBytes = Math.max(peakBytes, memory.peakBytes ?? 0)));
-  }, POLL_MS);
-  await new Promise((resolve, reject) => {
-    child.once('close', resolve);
-    child.once('error', reject);
-  });
-  clearInterval(poll);
+  const peakBytes = await peakUntilExit(child);
   const seconds = (performance.now() - startedMs) / 1_000;
   if (child.exitCode !== 0) throw new Error(`${command} failed: ${words}`);
   await rm(out, { recursive: true, force: true });
@@ -106,64 +96,10 @@ function report(contenders: readonly Contender[], runs: readonly (readonly Measu
   );
 }
 
-const CONFIG = {
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  torch_dtype: 'bfloat16',
-  vocab_size: 128_256,
-  hidden_size: 2_048,
-  intermediate_size: 8_192,
-  num_hidden_layers: 16,
-  num_attention_heads: 32,
-  num_key_value_heads: 8,
-  head_dim: 64,
-  max_position_embeddings: 131_072,
-  rms_norm_eps: 1e-5,
-  rope_theta: 500_000,
-  tie_word_embeddings: true,
-};
-
-/** Llama-3.2-1B's tensors with one megabyte of random weights, repeated: the values do not change the speed. */
 async function writeModel(folder: string): Promise<void> {
   await mkdir(folder);
-  await writeFile(join(folder, 'config.json'), JSON.stringify(CONFIG));
+  await writeLlamaFolder(folder, LLAMA_1B);
   await copyTokenizer(folder);
-  const { hidden_size: hidden, intermediate_size: feed, num_hidden_layers: layers, vocab_size: words } = CONFIG;
-  const plan = (name: string, ...shape: number[]): TensorPlan => ({ name, dtype: 'BF16', shape });
-  const plans = [plan('model.embed_tokens.weight', words, hidden), plan('model.norm.weight', hidden)];
-  for (let layer = 0; layer < layers; layer++) {
-    const shapes: [string, ...number[]][] = [
-      ['input_layernorm', hidden],
-      ['post_attention_layernorm', hidden],
-      ['self_attn.q_proj', hidden, hidden],
-      ['self_attn.k_proj', 512, hidden],
-      ['self_attn.v_proj', 512, hidden],
-      ['self_attn.o_proj', hidden, hidden],
-      ['mlp.gate_proj', feed, hidden],
-      ['mlp.up_proj', feed, hidden],
-      ['mlp.down_proj', hidden, feed],
-    ];
-    plans.push(...shapes.map(([name, ...shape]) => plan(`model.layers.${layer}.${name}.weight`, ...shape)));
-  }
-  await writeTensors(join(folder, 'model.safetensors'), plans);
-}
-
-async function writeTensors(path: string, plans: readonly TensorPlan[]): Promise<void> {
-  const layout = layoutSafetensors(plans, { format: 'pt' });
-  const handle = await open(path, 'wx');
-  try {
-    writeFully(handle, layout.header, 0);
-    const pattern = randomWeights(1 << 20);
-    for (const [i, tensor] of plans.entries()) {
-      const total = planBytes(tensor);
-      for (let done = 0; done < total; done += pattern.length) {
-        const part = pattern.subarray(0, Math.min(pattern.length, total - done));
-        writeFully(handle, part, (layout.offsets[i] as number) + done);
-      }
-    }
-  } finally {
-    await handle.close();
-  }
 }
 
 /** mlx_lm.convert loads one; any will do. */
@@ -173,16 +109,4 @@ async function copyTokenizer(folder: string): Promise<void> {
   const from = names.map((name) => join(converted, name)).find((path) => existsSync(join(path, 'tokenizer.json')));
   if (from === undefined) return;
   for (const name of ['tokenizer.json', 'tokenizer_config.json']) await copyFile(join(from, name), join(folder, name));
-}
-
-/** bfloat16 of about 0.02: real weights have all kinds of fractions and few exponents. */
-function randomWeights(bytes: number): Uint8Array {
-  const halves = new Uint16Array(bytes / 2);
-  const value = new Float32Array(1);
-  const word = new Uint32Array(value.buffer);
-  for (let i = 0; i < halves.length; i++) {
-    value[0] = (Math.random() + Math.random() + Math.random() + Math.random() - 2) * 0.035;
-    halves[i] = (word[0] as number) >>> 16;
-  }
-  return new Uint8Array(halves.buffer);
 }

@@ -7,7 +7,7 @@
  * RUNOFF_BENCH_SHAPE: 1b, or 8b (Llama 3 8B, 16 GB); RUNOFF_BENCH_TYPES: some of bf16 f16 q8_0 q4_k_m vocabulary. The last
  * one is the memory of the command as users run it, with the proof of a tokenizer of 128,256 tokens, and needs no large disk.
  */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -16,9 +16,9 @@ import { pathToFileURL } from 'node:url';
 import { median } from 'simple-statistics';
 import { findGgmlLibrary } from '../src/models/convert/run-with-ggml.ts';
 import { cacheFolder, freeBytes } from '../src/platform/folders.ts';
-import { readTreeMemory } from '../src/platform/memory/tree-memory.ts';
 import { vocabularyMemory } from './convert-vocabulary.ts';
 import { LLAMA_1B, LLAMA_8B, writeLlamaFolder } from './llama-folder.ts';
+import { peakUntilExit } from './tree-peak.ts';
 
 const QUANTS = ['bf16', 'f16', 'q8_0', 'q4_k_m'] as const;
 type Quant = (typeof QUANTS)[number];
@@ -32,8 +32,6 @@ const SHAPES = {
 const SHAPE = SHAPES[process.env['RUNOFF_BENCH_SHAPE'] === '8b' ? '8b' : '1b'];
 /** Of the source: itself, its copy, our output, and the reference's. */
 const DISK_FACTOR = 4;
-/** `readTreeMemory` reads the systems' own peaks: polling only must not miss the end by far. */
-const POLL_MS = 150;
 /** Reference seconds by ours, and `cp` seconds by ours. */
 const BARS: Readonly<Record<Quant, { readonly reference: number; readonly copy: number | null }>> = {
   bf16: { reference: 2.5, copy: 0.8 },
@@ -175,19 +173,6 @@ async function timed(command: string, args: readonly string[], out: string, libr
   const peakBytes = await peakUntilExit(child);
   if (child.exitCode !== 0) throw new Error(`${command} failed: ${words}`);
   return { seconds: (performance.now() - startedMs) / 1000, peakBytes };
-}
-
-async function peakUntilExit(child: ChildProcess): Promise<number> {
-  let peakBytes = 0;
-  const poll = setInterval(() => {
-    void readTreeMemory(child.pid ?? 0).then((memory) => (peakBytes = Math.max(peakBytes, memory.peakBytes ?? 0)));
-  }, POLL_MS);
-  await new Promise((resolve, reject) => {
-    child.once('close', resolve);
-    child.once('error', reject);
-  });
-  clearInterval(poll);
-  return peakBytes;
 }
 
 async function findReference(): Promise<Setting['reference']> {

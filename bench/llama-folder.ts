@@ -65,6 +65,8 @@ function randomWeights(bytes: number): Uint8Array {
 export const LLAMA_1B = {
   architectures: ['LlamaForCausalLM'],
   model_type: 'llama',
+  // mlx_lm.convert takes it for the type of the weights.
+  torch_dtype: 'bfloat16',
   vocab_size: 128_256,
   hidden_size: 2048,
   intermediate_size: 8192,
@@ -89,6 +91,7 @@ export const LLAMA_1B = {
 export const LLAMA_8B: LlamaConfig = {
   architectures: ['LlamaForCausalLM'],
   model_type: 'llama',
+  torch_dtype: 'bfloat16',
   vocab_size: 128_256,
   hidden_size: 4096,
   intermediate_size: 14_336,

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { median } from 'simple-statistics';
-import { readTreeMemory } from '../src/platform/memory/tree-memory.ts';
+import { peakUntilExit } from './tree-peak.ts';
 
 const MODEL = 'llama-3.2-1b';
 const QUANTS = ['Q4_0', 'Q4_K_M', 'Q8_0', 'F16'] as const;
@@ -18,7 +18,7 @@ const PEAK_MB_MAX = 250;
 const ROUNDS = Number(process.env['ROUNDS'] ?? 5);
 /** The largest twin, its copy, and room to spare. */
 const DISK_BYTES_NEEDED = 6e9;
-/** `readTreeMemory` reads the system's own peak: polling only must not miss the end by far. */
+/** The command takes half a second. */
 const POLL_MS = 20;
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
@@ -118,15 +118,7 @@ async function onDisk(path: string): Promise<void> {
 /** Of a run that nobody times. */
 async function peakOf(args: readonly string[]): Promise<number> {
   const child = spawn(process.execPath, args, { stdio: 'ignore' });
-  let peakBytes = 0;
-  const poll = setInterval(() => {
-    void readTreeMemory(child.pid ?? 0).then((memory) => (peakBytes = Math.max(peakBytes, memory.peakBytes ?? 0)));
-  }, POLL_MS);
-  await new Promise((resolve, reject) => {
-    child.once('close', resolve);
-    child.once('error', reject);
-  });
-  clearInterval(poll);
+  const peakBytes = await peakUntilExit(child, POLL_MS);
   if (child.exitCode !== 0) throw new Error('the twin failed');
   return peakBytes;
 }
