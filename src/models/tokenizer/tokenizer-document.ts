@@ -5,7 +5,7 @@
  * it would refuse is refused, and the last of two equal keys counts as it does there.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { AppError } from '../../core/errors.ts';
+import { cannotOpen } from '../cannot-open.ts';
 import { readFully } from '../file-io.ts';
 import { asRecord, invalidFile, isRecord, type JsonRecord } from './json-values.ts';
 import type { Counted } from './token-lists.ts';
@@ -38,7 +38,7 @@ function opened(path: string): number {
   try {
     return openSync(path, 'r');
   } catch (cause) {
-    throw new AppError('model-not-found', `${path} cannot be opened.`, { hint: 'Check its permissions.', cause });
+    throw cannotOpen(`file ${path}`, cause);
   }
 }
 
