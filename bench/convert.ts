@@ -130,14 +130,19 @@ function report(quant: Quant, runs: Readonly<Record<'ours' | 'reference' | 'copy
       quant.padEnd(8),
       `${ours.toFixed(1)} (${Math.min(...all).toFixed(1)}-${Math.max(...all).toFixed(1)})`.padEnd(20),
       peak(runs.ours).toFixed(0).padStart(7),
-      reference.toFixed(1).padStart(13),
-      peak(runs.reference).toFixed(0).padStart(9),
-      (reference / ours).toFixed(2).padStart(7),
+      figure(reference, 1).padStart(13),
+      figure(peak(runs.reference), 0).padStart(9),
+      figure(reference / ours, 2).padStart(7),
       copy.toFixed(1).padStart(6),
       (copy / ours).toFixed(2).padStart(11),
       verdicts.length === 0 ? '  holds' : `  DOES NOT HOLD: ${verdicts.join(', ')}`,
     ].join(' '),
   );
+}
+
+/** A dash where nobody was measured. */
+function figure(value: number, decimals: number): string {
+  return Number.isFinite(value) ? value.toFixed(decimals) : '-';
 }
 
 /** A fresh process each time: its peak is its own, and its code starts cold, as for a user. */
