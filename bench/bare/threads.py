@@ -57,9 +57,9 @@ set_threads = function(llama, "llama_set_n_threads", None, pointer, ctypes.c_int
 attach = function(llama, "llama_attach_threadpool", None, pointer, pointer, pointer)
 detach = function(llama, "llama_detach_threadpool", None, pointer)
 device = function(ggml, "ggml_backend_dev_by_type", pointer, ctypes.c_int)(CPU_DEVICE)
-registry = function(base, "ggml_backend_dev_backend_reg", pointer, pointer)(device)
+backend = function(base, "ggml_backend_dev_backend_reg", pointer, pointer)(device)
 address = function(base, "ggml_backend_reg_get_proc_address", pointer, pointer, ctypes.c_char_p)
-new_pool = ctypes.CFUNCTYPE(pointer, ctypes.POINTER(Opaque))(address(registry, b"ggml_threadpool_new"))
+new_pool = ctypes.CFUNCTYPE(pointer, ctypes.POINTER(Opaque))(address(backend, b"ggml_threadpool_new"))
 pool_params = function(base, "ggml_threadpool_params_default", Opaque, ctypes.c_int)(threads)
 # Never freed: ggml pauses the pool of the step before when it gets another one or none.
 pool = new_pool(ctypes.byref(pool_params))

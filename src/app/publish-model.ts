@@ -86,6 +86,10 @@ export async function describeModel(path: string, answers: ModelAnswers): Promis
 
 async function describeGguf(path: string, { licence, ui, signal }: ModelAnswers): Promise<PublishedModel> {
   const summary = await summarizeGguf(path);
+  if (summary.twinOf !== null)
+    throw new AppError('publish-refused', `it is a twin of ${summary.twinOf}: its weights are random`, {
+      hint: 'Nothing was sent. Whoever wants the file makes the same: runoff models twin.',
+    });
   const judged = decideLicence(summary.license, 'as the file says', licence);
   ui.status(`Hashing ${basename(path)} and its weights`);
   const { sha256, fingerprint } = await proveGguf(path, cacheFolder(), signal);

@@ -17,6 +17,7 @@ import { cacheFolder } from '../platform/folders.ts';
 import { bytes, digits } from '../report/numbers.ts';
 import { layTable } from '../report/text-table.ts';
 import { demonstrationModel } from './demonstration-model.ts';
+import { requireFolderOf } from './require-folder.ts';
 import type { Ui } from './ui.ts';
 
 /** What most people ship, and mlx_lm.convert's default. */
@@ -91,6 +92,7 @@ export async function makeTwinFile(ask: TwinRequest): Promise<MadeTwin> {
         ? twinFileName(plan)
         : `${source.slug}-twin-mlx-${quantisation.split(',')[0]?.replace(' ', '-')}`),
   );
+  await requireFolderOf(out);
   const made =
     format === null ? await makeTwin(plan, out, options) : await makeMlx(plan, { folder: out, format }, options);
   return {

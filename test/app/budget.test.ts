@@ -10,11 +10,12 @@ const ENGINES: readonly SimulatedEngine[] = [{ id: 'alpha' }, { id: 'beta' }];
 
 describe('the budget is a hard deadline', () => {
   test('undisturbed, the planned work ends inside it', async () => {
-    const { record, endMs } = await simulate({ engines: ENGINES, plan: PLAN });
+    // Processes that differ so much that no look ends it.
+    const noise = { process: 0.05, request: 0.01 };
+    const { record, endMs } = await simulate({ engines: ENGINES, plan: PLAN, noise });
     expect(record.state).toBe('complete');
     expect(endMs).toBeLessThan(BUDGET_MS);
-    expect(record.blocks.planned).toBe(10);
-    expect(record.blocks.accepted).toBeGreaterThanOrEqual(4);
+    expect(record.blocks).toMatchObject({ planned: 8, accepted: 8 });
   });
 
   test.each([10, 20, 40, 60, 80, 100, 110, 119])(

@@ -8,6 +8,7 @@ import { describeModel, type ModelAnswers } from '../../src/app/publish-model.ts
 import { writeConverted } from '../../src/models/convert/convert-to-gguf.ts';
 import { planFromGguf } from '../../src/models/convert/plan-from-gguf.ts';
 import { fingerprintModel } from '../../src/models/fingerprint/fingerprint.ts';
+import { writeGguf } from '../../src/models/gguf/write.ts';
 import { repackToMlx } from '../../src/models/mlx/repack.ts';
 import { failure, fixturePath, temporaryFolder } from '../models/fixture.ts';
 
@@ -91,6 +92,21 @@ describe('a GGUF', () => {
     expect(model.files.filter(({ sha256 }) => sha256 !== null).map(({ sha256 }) => sha256)).toEqual(hashes);
     expect(model.files.map(({ path }) => path)).toContain(`split-00002-of-0000${rest.length + 1}.gguf`);
     expect((await failure(describeModel(rest[0] ?? '', ANSWERS))).message).toContain('not named as the first of them');
+  });
+
+  it('with random weights, a twin, is not published', async () => {
+    const path = join(folder, 'twin.gguf');
+    await writeGguf(path, {
+      metadata: new Map([
+        ['general.architecture', { type: 'string', value: 'llama' }],
+        ['runoff.twin.of', { type: 'string', value: 'Llama 3.2 1B' }],
+      ]),
+      tensors: [],
+    });
+    expect(await failure(describeModel(path, ANSWERS))).toMatchObject({
+      code: 'publish-refused',
+      message: 'it is a twin of Llama 3.2 1B: its weights are random',
+    });
   });
 
   it('cannot put markup or metadata of its own into the card', async () => {

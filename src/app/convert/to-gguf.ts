@@ -1,6 +1,6 @@
 /** `runoff models convert --to gguf`: from a Hugging Face folder or a GGUF, with everything checked before anything is written. */
 import { access, stat } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { gainsFromGgml, needsGgml, outputPaths, writeConverted } from '../../models/convert/convert-to-gguf.ts';
@@ -18,6 +18,7 @@ import { createEnvironments } from '../../platform/environments/environments.ts'
 import { cacheFolder } from '../../platform/folders.ts';
 import { ownEnvironments } from '../engines.ts';
 import { llamaCppPlace } from '../tokenizer.ts';
+import { requireFolderOf } from '../require-folder.ts';
 import type { Ui } from '../ui.ts';
 import { modelName } from './model-name.ts';
 import { conversionProgress } from './progress.ts';
@@ -289,9 +290,5 @@ async function checkOutput({ source, overwrite }: ConvertToGgufAsk, paths: reado
         hint: 'Choose another output with --out, or add --overwrite.',
       });
   }
-  const folder = dirname(paths[0] as string);
-  if ((await stat(folder).catch(() => null))?.isDirectory() === true) return;
-  throw new AppError('usage', `There is no folder ${folder}.`, {
-    hint: 'Make it, or choose another output with --out.',
-  });
+  await requireFolderOf(paths[0] as string);
 }

@@ -3,7 +3,7 @@
  * Everything that can be wrong is checked before anything is written.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { assert } from '../../core/assert.ts';
 import { AppError } from '../../core/errors.ts';
 import { readGgufModel } from '../../models/gguf/parts.ts';
@@ -20,6 +20,7 @@ import { repackToMlx } from '../../models/mlx/repack.ts';
 import { openConversionSource, type ConversionSource } from '../../models/mlx/source.ts';
 import { summarizeFolder } from '../../models/mlx/summary.ts';
 import { ownEnvironments } from '../engines.ts';
+import { requireFolderOf } from '../require-folder.ts';
 import type { Ui } from '../ui.ts';
 import { modelName } from './model-name.ts';
 import { conversionProgress } from './progress.ts';
@@ -194,12 +195,7 @@ async function checkOutput({ source, overwrite }: ConvertToMlxAsk, out: string):
       hint: 'Choose another output with --out.',
     });
   }
-  const parent = await stat(dirname(out)).catch(() => null);
-  if (parent?.isDirectory() !== true) {
-    throw new AppError('usage', `There is no folder ${dirname(out)}.`, {
-      hint: 'Make it, or choose another output with --out.',
-    });
-  }
+  await requireFolderOf(out);
   const info = await stat(out).catch(() => null);
   if (info === null) return;
   const entries = info.isDirectory() ? await readdir(out) : ['a file'];

@@ -40,6 +40,12 @@ export async function runPip({ requirement, target, options }: PipRequest): Prom
   const { code, lines, spawnError } = await run(python, args, options);
   options.signal?.throwIfAborted();
   if (code === 0) return;
+  if (spawnError !== null && 'code' in spawnError && spawnError.code === 'ENOENT') {
+    throw new AppError('model-not-found', `${requirement} is downloaded with pip, and ${python} was not found.`, {
+      hint: 'Install Python with pip (Debian/Ubuntu: sudo apt install python3 python3-venv), give the path of a .gguf file that you have, or measure a twin, which needs neither: runoff run --twin llama-3.2-1b',
+      cause: spawnError,
+    });
+  }
   const reason =
     spawnError === null
       ? `exit code ${code ?? 'none: killed or timed out'}\n${lines.join('\n')}`

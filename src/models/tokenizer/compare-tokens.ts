@@ -1,4 +1,5 @@
 /** The same texts through Hugging Face's tokenizer and llama.cpp's: where do the ids differ, and is there a known reason? */
+import { AppError } from '../../core/errors.ts';
 import { byteLevelText } from './byte-level.ts';
 import { recordsIn, type JsonRecord } from './json-values.ts';
 import { stressCorpus, type StressText } from './stress-corpus.ts';
@@ -146,13 +147,27 @@ function* paired({ texts, ids }: Pick<Reference, 'texts' | 'ids'>, answer: Itera
   const [own, others] = [Iterator.from(ids), Iterator.from(answer)];
   try {
     for (const text of texts) {
-      const [mine, theirs] = [own.next().value ?? NONE, others.next().value ?? NONE];
+      const [mine, theirs] = [nextList(own), nextList(others)];
       yield { text, ids: mine, other: theirs, isSame: sameIds(mine, theirs) };
     }
+    if (own.next().done !== true || others.next().done !== true) throw unevenLists();
   } finally {
     own.return?.();
     others.return?.();
   }
+}
+
+/** A text without an answer must not pass for one with the same. @throws AppError `engine-died` */
+function nextList(lists: Iterator<Int32Array>): Int32Array {
+  const next = lists.next();
+  if (next.done === true) throw unevenLists();
+  return next.value;
+}
+
+function unevenLists(): AppError {
+  return new AppError('engine-died', 'A tokenizer did not answer each text once.', {
+    hint: 'Check that the disk for temporary files has room, then try again.',
+  });
 }
 
 /** The entries of groups that differ, to be compared one by one. */
@@ -215,8 +230,6 @@ function unicodeForm(normalizer: JsonRecord | null): UnicodeForm | null {
   const forms: readonly UnicodeForm[] = ['NFC', 'NFD', 'NFKC', 'NFKD'];
   return steps.length === 1 ? (forms.find((form) => form === step?.['type']) ?? null) : null;
 }
-
-const NONE = new Int32Array(0);
 
 /** @param answer llama.cpp's ids of the same texts, under the pre-tokenizer `name` */
 export function compareTokens(reference: Reference, name: string, answer: Iterable<Int32Array>): Comparison {

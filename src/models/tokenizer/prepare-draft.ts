@@ -96,13 +96,13 @@ function draftOf({ kind, tokenCount, entries }: DraftAnswer, scratch: string): P
   // An entry that is set again keeps its place.
   const named = (preTokenizer: string): Map<string, DraftScalar | StoredArray> =>
     new Map(entries).set(PRE_TOKENIZER, { type: 'string', value: preTokenizer });
+  const tokens = new Map(entries).get('tokenizer.ggml.tokens');
   let arrays: Buffer | null = null;
   return {
     kind,
     tokenCount,
     tokens: {
       at(id) {
-        const tokens = new Map(entries).get('tokenizer.ggml.tokens');
         if (tokens?.type !== 'encoded') return undefined;
         arrays ??= readFileSync(arraysPath);
         return stringAt(arrays.subarray(...tokens.at), id);

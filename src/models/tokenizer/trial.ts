@@ -116,7 +116,8 @@ async function takenApart(
   const texts = storeJsonLines(join(scratch, 'single-texts.jsonl'), suspects);
   const into = join(scratch, 'hugging-face-single.bin');
   const { ids } = await huggingFaceTokens(texts, { ...request, into });
-  const again = (await ask(texts, 'llama-cpp-single.bin')) ?? [];
+  const again = await ask(texts, 'llama-cpp-single.bin');
+  if (again === null) return [reference, name, answer];
   const single = withSingleEntries(reference, answer, { texts, ids, answer: again });
   return [single.reference, name, single.answer];
 }

@@ -93,6 +93,17 @@ describe('few blocks', () => {
     expect(family({ a: times(100, 6), b: times(150, 6, 1) })[0]).toMatchObject({ preliminary: false });
   });
 
+  test('four are firm at the level of the early look, three are not', () => {
+    const ofBlocks = (count: number, alpha: number): unknown =>
+      family({ a: times(100, count), b: times(150, count, 1) }, { alpha })[0]?.preliminary;
+    expect([ofBlocks(3, 0.002), ofBlocks(4, 0.002), ofBlocks(4, 0.005), ofBlocks(5, 0.05)]).toEqual([
+      true,
+      false,
+      true,
+      true,
+    ]);
+  });
+
   test('two are no verdict, and say so', () => {
     const [found] = family({ a: times(100, 2), b: times(150, 2) });
     expect(found).toMatchObject({

@@ -145,7 +145,7 @@ process.exit(${code});
           "model-not-found: tiny==1.0 could not be downloaded with /failing-python -m pip: exit code 1
         Collecting tiny
         ERROR: something about the index",
-          "model-not-found: tiny==1.0 could not be downloaded with /no-python -m pip: spawn /no-python ENOENT",
+          "model-not-found: tiny==1.0 is downloaded with pip, and /no-python was not found.",
         ]
       `);
     });

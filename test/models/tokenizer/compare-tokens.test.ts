@@ -25,6 +25,22 @@ function tokenizer(
 
 const ids = (...list: number[]): Int32Array => Int32Array.from(list);
 
+describe('lists of ids', () => {
+  const texts = [
+    { kind: 'prose', text: 'a' },
+    { kind: 'prose', text: 'b' },
+  ];
+  const reference = (...lists: Int32Array[]): Reference => ({ tokenizer: tokenizer(), texts, ids: lists, tokens: [] });
+
+  it.each([
+    ['both end early', [ids(1)], [ids(1)]],
+    ['one ends early', [ids(1), ids(2)], [ids(1)]],
+    ['one goes on', [ids(1), ids(2)], [ids(1), ids(2), ids(3)]],
+  ])('%s: that is no agreement', (_, own, answer) => {
+    expect(() => compareTokens(reference(...own), 'x', answer)).toThrow('did not answer each text once');
+  });
+});
+
 describe('the stress corpus', () => {
   const corpus = stressCorpus();
 
