@@ -8,7 +8,7 @@ import type { DoneBlock } from '../../src/core/protocol/plan-types.ts';
 import { createRandom, normal } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
 import type { Comparison, Interference, RunEvent } from '../../src/core/record.ts';
-import { median } from '../../src/core/stats/describe.ts';
+import { fasterMean } from '../../src/core/stats/describe.ts';
 import { runLoad, stolenByBlock } from '../../src/core/validity/load.ts';
 import { judgeBlock } from '../../src/core/validity/machine-checks.ts';
 import { isBlockNoisy, standingSteal } from '../../src/core/validity/noise.ts';
@@ -132,7 +132,10 @@ export function loadedRun(
       const stealShare = machine.stolen?.() ?? 0;
       cells.push({ engine, ...place, stealShare, interference: { stealShare, foreignCpuShare: 0, ownCpuShare: 0 } });
       values[engine] =
-        sensitivity[engine] * load + PROCESS_SPREAD * normal(random) + median(requests) + (engine === 'b' ? effect : 0);
+        sensitivity[engine] * load +
+        PROCESS_SPREAD * normal(random) +
+        fasterMean(requests) +
+        (engine === 'b' ? effect : 0);
       look();
     }
     times.set(`${place.block}/${place.attempt}`, values);

@@ -17,12 +17,18 @@ export interface Design {
 export const FIVE: Design = { processes: 1, repetitions: 5 };
 
 /** Larger designs than the last ones cost more than 40 times llama-bench's default. */
-const DESIGNS: readonly Design[] = [
+export const DESIGNS: readonly Design[] = [
   ...[5, 10, 20, 50, 100, 200].map((repetitions) => ({ processes: 1, repetitions })),
   ...[2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40].flatMap((processes) =>
     [1, 5].map((repetitions) => ({ processes, repetitions })),
   ),
 ];
+
+/** The default again and again, its means compared: what "5 repetitions" takes to err less. */
+export const FIVES: readonly Design[] = [1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40].map((processes) => ({
+  ...FIVE,
+  processes,
+}));
 
 export interface Errors {
   /** Two equal engines called different. */
@@ -69,9 +75,17 @@ export function errorsOf(names: readonly string[], design: Design, effect: numbe
   return { wrong: share(0, (found) => found !== null), missed: share(effect, (found) => found !== 'a') };
 }
 
-/** The cheapest design that errs no more than this; null: none does. */
-export function cheapest(names: readonly string[], most: Errors, effect: number, runs: number): Design | null {
-  const byCost = DESIGNS.toSorted((left, right) => designCost(left, effect) - designCost(right, effect));
+/** The cheapest of these designs that errs no more than this; null: none does. */
+export function cheapest(
+  designs: readonly Design[],
+  {
+    names,
+    most,
+    effect,
+    runs,
+  }: { readonly names: readonly string[]; readonly most: Errors; readonly effect: number; readonly runs: number },
+): Design | null {
+  const byCost = designs.toSorted((left, right) => designCost(left, effect) - designCost(right, effect));
   return (
     byCost.find((design) => {
       const { wrong, missed } = errorsOf(names, design, effect, runs);

@@ -5,7 +5,7 @@
 import { blockOrder } from '../../src/core/protocol/block-order.ts';
 import type { Comparison } from '../../src/core/record.ts';
 import type { RetirementRule } from '../../src/core/retirement-schema.ts';
-import { median } from '../../src/core/stats/describe.ts';
+import { fasterMean } from '../../src/core/stats/describe.ts';
 import { compareFamily, isResolved } from '../../src/core/verdict/compare-family.ts';
 import { registerLooks, withAlphas } from '../../src/core/verdict/looks.ts';
 import { chooseRetired, findBehind, retirementRule } from '../../src/core/verdict/retirement.ts';
@@ -107,7 +107,7 @@ class Measurement {
     const slowdown = this.regime.cell(this.position);
     this.position += 1;
     const requests = Array.from({ length: ITERATIONS }, this.regime.request);
-    this.values.get(id)?.push(lnTime + slowdown + median(requests));
+    this.values.get(id)?.push(lnTime + slowdown + fasterMean(requests));
     this.cost += costOf(lnTime);
   }
 }

@@ -265,6 +265,39 @@ describe('the recorded answer of a real server', () => {
     expect(() => readCompletion(cut)).toThrow("llama-server's answer stopped after 4 tokens without its last event");
   });
 
+  describe('tokens inside a character, which come without an event', () => {
+    const timings = { prompt_n: 5, prompt_ms: 1, predicted_n: 6, predicted_ms: 1 };
+    const read = (times: readonly number[], endMs: number): ReturnType<typeof readCompletion> =>
+      readCompletion([
+        ...times.map((atMs, index) => ({ atMs, event: { tokens: [100 + index] } })),
+        { atMs: endMs, event: { tokens: [], stop: true, timings } },
+      ]);
+
+    test('in the middle: their time is in the longest wait, and ids count up to there', () => {
+      expect(read([10, 20, 30, 60, 70], 70.1)).toMatchObject({
+        tokens: [100, 101, 102],
+        eventMs: [10, 20, 30, 60, 70],
+        eventTokenCounts: [1, 1, 1, 2, 1],
+        generatedTokenCount: 6,
+      });
+    });
+
+    test('at the end: the last event has it', () => {
+      expect(read([10, 20, 30, 40, 50], 60)).toMatchObject({
+        tokens: [100, 101, 102, 103, 104],
+        eventMs: [10, 20, 30, 40, 50, 60],
+        eventTokenCounts: [1, 1, 1, 1, 1, 1],
+        generatedTokenCount: 6,
+      });
+    });
+
+    test('everywhere: each longest wait has one, and nothing but the end', () => {
+      expect(read([10, 30, 60, 65], 65.1).eventTokenCounts).toEqual([1, 1, 3, 1]);
+      expect(read([10, 20, 40, 60], 60.1).eventTokenCounts).toEqual([1, 1, 2, 2]);
+      expect(read([], 50)).toMatchObject({ tokens: [], eventMs: [50], eventTokenCounts: [6], generatedTokenCount: 6 });
+    });
+  });
+
   test('an error inside the stream is an error', () => {
     expect(() => readCompletion([{ atMs: 1, event: { error: { message: 'slot unavailable' } } }])).toThrow(
       'llama-server answered: slot unavailable',

@@ -59,10 +59,12 @@ describe.skipIf(missing.length > 0)('a run on the real model', () => {
         'llama-server',
         '--prompt',
         '128',
+        '--generate',
+        '64',
         '--budget',
         '75s',
         '--blocks',
-        '4',
+        '3',
       ]);
       const failed = record.gates.filter((gate) => gate.outcome === 'failed');
       expect(failed).toEqual([]);
@@ -84,6 +86,8 @@ describe.skipIf(missing.length > 0)('a run on the real model', () => {
         'mlx-lm',
         '--prompt',
         'short',
+        '--generate',
+        '32',
         '--budget',
         '170s',
         '--blocks',

@@ -1,8 +1,16 @@
 /** What is missing, and what a reader has to know about what is there. */
 import type { EngineFacts, Manifest, RunEvent, RunRecord } from '../record.ts';
 import type { Collected } from './collect.ts';
+import { median } from '../stats/describe.ts';
 import { count, measuredSamples, promptValues } from './values.ts';
 import type { Work } from './work.ts';
+
+/** A slowest request that takes so much more than those that count is felt. */
+const EXCESS_MIN = 0.1;
+/** Beyond what every engine sees on this machine: then it is the engine's own. */
+const EXCESS_FACTOR = 3;
+/** In fewer blocks a typical one is not told from a bad moment. */
+const EXCESS_BLOCKS_MIN = 3;
 
 /** A first token that comes with others makes intervals between chunks, not tokens. */
 const EVENTS_PER_TOKEN_TOLERANCE = 0.02;
@@ -61,6 +69,7 @@ export function listWarnings(input: {
     ...recorded,
     ...missingBlocks(collected),
     ...chunkLevel(collected),
+    ...unevenRequests(collected),
     ...work.reductions.map((message) => ({
       code: 'shortened-work',
       engine: null,
@@ -97,4 +106,46 @@ function chunkLevel(collected: Collected): Warning[] {
     const message = `${engine} sent several tokens at once in ${off.length} of ${samples.length} requests: its intervals between tokens are chunk-level`;
     return [{ code: 'chunk-level', engine, message, hint: null }];
   });
+}
+
+/**
+ * Values leave the slowest requests out, which on a shared machine are the machine's. Where one engine alone has slow
+ * requests, block after block, they are its own, and its users wait for them.
+ */
+function unevenRequests(collected: Collected): Warning[] {
+  const engines = [...new Set(collected.cells.map(({ engine }) => engine))];
+  const prompts = [...new Set(collected.cells.flatMap(({ samples }) => samples.map(({ prompt }) => prompt)))];
+  return prompts.flatMap((prompt) => {
+    const excesses = engines.flatMap((engine) => {
+      const excess = typicalExcess(collected, engine, prompt);
+      return excess === null ? [] : [{ engine, excess }];
+    });
+    const [steadiest] = excesses.toSorted((left, right) => left.excess - right.excess);
+    if (steadiest === undefined) return [];
+    return excesses
+      .filter(({ excess }) => excess >= EXCESS_MIN && excess >= EXCESS_FACTOR * steadiest.excess)
+      .map(({ engine, excess }) => ({
+        code: 'uneven-requests',
+        engine,
+        message: `${engine}: in a typical block the slowest request of “${prompt}” takes ${percent(excess)} more than those that count (${steadiest.engine}: ${percent(steadiest.excess)}); its speed above is that of its better requests`,
+        hint: 'Look at its p99 in the latencies if users wait for the slow ones.',
+      }));
+  });
+}
+
+/** Of a process' slowest request over its value, less 1, in a typical block; null where too few blocks have it. */
+function typicalExcess(collected: Collected, engine: string, prompt: string): number | null {
+  const values = promptValues(collected, engine, prompt, 'request');
+  const excesses = collected.acceptedBlocks.flatMap((block, index) => {
+    const cell = collected.cellAt(engine, block);
+    const value = values[index] ?? null;
+    if (cell === undefined || value === null) return [];
+    const times = measuredSamples(cell, prompt).map(({ totalMs }) => totalMs);
+    return times.length < 2 ? [] : [Math.max(...times) / value - 1];
+  });
+  return excesses.length < EXCESS_BLOCKS_MIN ? null : median(excesses);
+}
+
+function percent(share: number): string {
+  return `${Math.round(100 * share)}%`;
 }

@@ -1,6 +1,6 @@
 /** One number per engine, block, prompt and metric. Definitions: docs/METHODOLOGY.md. */
 import type { Metric, Sample } from '../record.ts';
-import { mean, median } from '../stats/describe.ts';
+import { fasterMean, mean } from '../stats/describe.ts';
 import type { CellData, Collected } from './collect.ts';
 
 /** No prefill rate below: the fixed part of a request would be most of it (correction 13). */
@@ -14,18 +14,21 @@ export const PROMPT_METRICS = ['request', 'ttft', 'prefill', 'decode'] as const 
 /** By block, in the order of `Collected.acceptedBlocks`; null where the engine has no value. */
 export type BlockValues = readonly (number | null)[];
 
-/** Median over the measured iterations of each block. */
+const RATES: ReadonlySet<PromptMetric> = new Set(['prefill', 'decode']);
+
+/** Over the measured iterations of each block: the mean of the faster ones, of rates that of the times behind them. */
 export function promptValues(collected: Collected, engine: string, prompt: string, metric: PromptMetric): BlockValues {
   return byBlock(collected, engine, (cell) => {
     const samples = measuredSamples(cell, prompt);
     const values = samples.map((sample) => readMetric(sample, metric));
-    // A process where one iteration lacks the metric has none: a median over a part is another estimand.
+    // A process where one iteration lacks the metric has none: a mean over a part is another estimand.
     const known = values.filter((value) => value !== null && value > 0) as number[];
-    return known.length === 0 || known.length < values.length ? null : median(known);
+    if (known.length === 0 || known.length < values.length) return null;
+    return RATES.has(metric) ? 1 / fasterMean(known.map((rate) => 1 / rate)) : fasterMean(known);
   });
 }
 
-/** Mean over the prompts of the median request time: every prompt counts the same, a long one weighs by its time. */
+/** Mean over the prompts of the blocks' request times: every prompt counts the same, a long one weighs by its time. */
 export function mixValues(collected: Collected, engine: string, prompts: readonly string[]): BlockValues {
   const columns = prompts.map((prompt) => promptValues(collected, engine, prompt, 'request'));
   return collected.acceptedBlocks.map((_, index) => {

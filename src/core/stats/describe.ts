@@ -15,6 +15,22 @@ export function standardDeviation(values: readonly number[]): number {
   return deviation <= RELATIVE_ROUNDING * (1 + Math.abs(mean([...values]))) ? 0 : deviation;
 }
 
+/** Of the requests of a process, those that count. */
+const FASTER_SHARE = 2 / 3;
+
+/**
+ * Mean of the faster two thirds, rounded up: of two of three. What else happens on a machine only ever adds time, so the
+ * slowest says most about the machine and least about the engine. Against the median it finds a difference of 5% in 89%
+ * instead of 76% of simulated runs where requests stall, and is no worse elsewhere (docs/BENCHES.md); the fastest alone
+ * would flatter an engine that is slow in two requests of three.
+ * @param times in any unit, at least one
+ */
+export function fasterMean(times: readonly number[]): number {
+  assert(times.length > 0, 'a mean needs a value');
+  const sorted = times.toSorted((left, right) => left - right);
+  return mean(sorted.slice(0, Math.ceil(FASTER_SHARE * times.length)));
+}
+
 export interface Interval {
   readonly estimate: number;
   readonly low: number;

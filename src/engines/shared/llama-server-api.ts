@@ -14,9 +14,11 @@ import type {
   LoadedInfo,
   TokenLogprob,
 } from '../../core/engine.ts';
+import { median } from '../../core/stats/describe.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
 import { getJson, parseSse, streamSse } from '../../platform/network/http.ts';
 import { parseSystemInfo } from './llama-system-info.ts';
+import { spreadTokens } from './spread-tokens.ts';
 
 /** Loading is polled; 25 ms is far below any load time and far above the cost of a poll. */
 const POLL_MS = 25;
@@ -274,7 +276,7 @@ export function readCompletion(
   const eventMs: number[] = [];
   const eventTokenCounts: number[] = [];
   let firstTokenLogprobs: TokenLogprob[] = [];
-  let last: ServerEvent | null = null;
+  let last: { readonly atMs: number; readonly event: ServerEvent } | null = null;
   for (const { atMs, event: item } of events) {
     if (item.error !== undefined)
       throw new AppError('engine-request-failed', `${name} answered: ${item.error.message}`);
@@ -285,22 +287,47 @@ export function readCompletion(
       eventMs.push(atMs);
       eventTokenCounts.push(carried.length);
     }
-    if (item.stop === true) last = item;
+    if (item.stop === true) last = { atMs, event: item };
   }
   if (last === null)
     throw new AppError(
       'engine-protocol',
       `${name}'s answer stopped after ${tokens.length} tokens without its last event`,
     );
+  const { event: end } = last;
+  const counted = { endMs: last.atMs, generated: end.timings?.predicted_n ?? 0 };
   return {
-    tokens,
-    eventMs,
-    eventTokenCounts,
+    ...withHeldBack({ tokens, eventMs, eventTokenCounts }, counted),
     firstTokenLogprobs,
-    promptTokenCount: last.tokens_evaluated ?? 0,
-    cachedTokenCount: last.timings?.cache_n ?? null,
-    truncated: last.truncated ?? null,
-    engineTimings: parseTimings(last),
+    promptTokenCount: end.tokens_evaluated ?? 0,
+    cachedTokenCount: end.timings?.cache_n ?? null,
+    truncated: end.truncated ?? null,
+    engineTimings: parseTimings(end),
+  };
+}
+
+type Timeline = Pick<Generation, 'tokens' | 'eventMs' | 'eventTokenCounts' | 'generatedTokenCount'>;
+
+/**
+ * The server sends no event, and never an id, for a token that leaves a character unfinished. Its own count has it; the
+ * time is in the wait for the event after it, which is the last one where the answer ends inside a character. Ids are
+ * kept up to the first such place: behind it they are one position off.
+ */
+function withHeldBack(
+  { tokens, eventMs, eventTokenCounts }: Timeline,
+  { endMs, generated }: { readonly endMs: number; readonly generated: number },
+): Timeline {
+  if (tokens.length !== eventMs.length || generated <= tokens.length) return { tokens, eventMs, eventTokenCounts };
+  const waits = eventMs.slice(1).map((atMs, index) => atMs - (eventMs[index] ?? 0));
+  const endsInside = waits.length === 0 || endMs - (eventMs.at(-1) ?? 0) > median(waits) / 2;
+  const times = endsInside ? [...eventMs, endMs] : eventMs;
+  const counts = spreadTokens(times, generated);
+  const first = counts.findIndex((count) => count > 1);
+  return {
+    tokens: first < 0 ? tokens : tokens.slice(0, first),
+    eventMs: times,
+    eventTokenCounts: counts,
+    generatedTokenCount: generated,
   };
 }
 

@@ -19,7 +19,8 @@ import type {
 import { parseSse, streamSse } from '../../platform/network/http.ts';
 import { findOurs, getAnswer, isHealthy, orTellDeath, portTaken, waitUntilReady } from './llama-server-api.ts';
 import { launchHint, listeningPort, readBuild, readLog } from './llamafile-log.ts';
-import { createTextNumbers, spreadTokens } from './ollama-answer.ts';
+import { createTextNumbers } from './ollama-answer.ts';
+import { spreadTokens } from './spread-tokens.ts';
 
 const NAME = 'llamafile';
 /** ~100 bytes an event, more with probabilities, and a last one with the whole prompt. */

@@ -12,7 +12,7 @@ import { orTellDeath, waitUntilReady } from './llama-server-api.ts';
 import { launchHint } from './llamafile-log.ts';
 import { cpuKernels } from './llamafile-v1.ts';
 import type { StampedEvent } from './llamafile-v1.ts';
-import { spreadTokens } from './ollama-answer.ts';
+import { spreadTokens } from './spread-tokens.ts';
 
 const NAME = 'llamafiler';
 /** ~300 bytes an event. */

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import type { EngineSettings, EngineTimings, Generation, TokenLogprob } from '../../core/engine.ts';
 import { AppError } from '../../core/errors.ts';
 import type { StampedLine } from '../../platform/network/ndjson.ts';
+import { spreadTokens } from './spread-tokens.ts';
 
 const NANOSECONDS_PER_MS = 1e6;
 /** Of a line that cannot be read, in our message. */
@@ -180,23 +181,6 @@ function generatedCount(pieceCount: number, { eval_count: evaluated = 0, done_re
     throw new AppError('engine-protocol', `Ollama sent ${pieceCount} pieces of text and counted ${evaluated} tokens`);
   }
   return reason === 'stop' ? Math.max(pieceCount, evaluated - 1) : evaluated;
-}
-
-/**
- * Tokens of each piece. A piece is a token, except where a character of several tokens was held back until it was
- * whole: its piece comes after the longest wait, so it gets the surplus. The first two pieces are left alone: the
- * sample does not use their intervals.
- * @returns counts whose sum is `generated`; as many as there are times.
- */
-export function spreadTokens(eventMs: readonly number[], generated: number): number[] {
-  const counts = eventMs.map(() => 1);
-  const surplus = generated - counts.length;
-  if (surplus <= 0 || counts.length === 0) return counts;
-  let longest = counts.length - 1;
-  const waitBefore = (index: number): number => (eventMs[index] ?? 0) - (eventMs[index - 1] ?? 0);
-  for (let index = 2; index < eventMs.length; index++) if (waitBefore(index) > waitBefore(longest)) longest = index;
-  counts[longest] = 1 + surplus;
-  return counts;
 }
 
 function logprobsOf({ logprobs }: AnswerLine, numberOf: (text: string) => number): TokenLogprob[] {

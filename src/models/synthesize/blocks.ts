@@ -7,9 +7,8 @@ import { AppError } from '../../core/errors.ts';
 import { createRandom } from '../../core/random.ts';
 import type { TensorType } from '../gguf/tensor-types.ts';
 import { floatToHalf } from '../half.ts';
+import { WEIGHT_DEVIATION } from './tensors.ts';
 
-/** Trained projection matrices lie between 0.01 and 0.05; 0.02 is the initialisation of all families in the catalogue. */
-const WEIGHT_DEVIATION = 0.02;
 /** Scales of a matrix differ by some tens of percent from block to block. */
 const JITTER = 0.25;
 /** The smallest f16 that is no denormal number. */

@@ -9,7 +9,7 @@ import { planTwin, type TwinAsk, type TwinPlan } from './plan-twin.ts';
 import { layoutTwin, writeTwin, type WriteOptions } from './write-twin.ts';
 
 /** Raise it when the same ask gives other bytes: twins in the cache are then made anew. */
-const GENERATOR_VERSION = 2;
+const GENERATOR_VERSION = 3;
 
 /** Never replaces a file. Rejects with `conversion-failed`: the file exists, no room, a failed write. */
 export async function makeTwin(

@@ -31,6 +31,8 @@ type Filling = 'codes' | 'scales' | 'biases' | 'floats' | 'vector';
 interface Output extends TensorPlan {
   readonly filling: Filling;
   readonly source: ShapeTensor;
+  /** MLX adds 1 to the weights of Gemma's norms; a GGUF holds the sums. */
+  readonly isLessOne: boolean;
 }
 
 export interface MadeMlxTwin {
@@ -67,17 +69,19 @@ export async function makeMlxTwin(
 function outputsOf(source: ShapeTensor, { source: { shape } }: TwinPlan, { bits, dtype }: MlxFormat): Output[] {
   const name = mlxName(shape.architecture, source.name);
   const dimensions = source.dimensions.toReversed();
-  if (source.kind !== 'matrix') return [{ name, dtype, shape: dimensions, filling: 'vector', source }];
+  const isLessOne = source.kind === 'norm' && shape.architecture.startsWith('gemma');
+  const of = { source, isLessOne };
+  if (source.kind !== 'matrix') return [{ name, dtype, shape: dimensions, filling: 'vector', ...of }];
   const columns = source.dimensions[0] as number;
   if (bits === null || columns % GROUP_SIZE !== 0)
-    return [{ name, dtype, shape: dimensions, filling: 'floats', source }];
+    return [{ name, dtype, shape: dimensions, filling: 'floats', ...of }];
   const rows = dimensions[0] as number;
   const module = name.replace(/\.weight$/, '');
   const scales = [rows, columns / GROUP_SIZE];
   return [
-    { name, dtype: 'U32', shape: [rows, (columns * bits) / 32], filling: 'codes', source },
-    { name: `${module}.scales`, dtype, shape: scales, filling: 'scales', source },
-    { name: `${module}.biases`, dtype, shape: scales, filling: 'biases', source },
+    { name, dtype: 'U32', shape: [rows, (columns * bits) / 32], filling: 'codes', ...of },
+    { name: `${module}.scales`, dtype, shape: scales, filling: 'scales', ...of },
+    { name: `${module}.biases`, dtype, shape: scales, filling: 'biases', ...of },
   ];
 }
 
@@ -166,7 +170,7 @@ class Filler {
 
   fill(
     { buffer }: Uint8Array<ArrayBuffer>,
-    { filling, source }: Output,
+    { filling, source, isLessOne }: Output,
     { bytes, chunk }: { bytes: number; chunk: number },
   ): void {
     const words = new Uint32Array(buffer, 0, Math.ceil(bytes / 4));
@@ -183,7 +187,8 @@ class Filler {
       case 'vector': {
         const values = vectorValues(source, this.#seed) ?? new Float32Array(0);
         const first = (chunk * CHUNK_BYTES) / 2;
-        for (let i = 0; i < halves.length; i++) halves[i] = this.#float.encode(values[first + i] as number);
+        const added = isLessOne ? 1 : 0;
+        for (let i = 0; i < halves.length; i++) halves[i] = this.#float.encode((values[first + i] as number) - added);
         break;
       }
       default: {

@@ -8,7 +8,7 @@ import { findShape, type TwinSource } from './find-shape.ts';
 import { isFixed } from './gguf-shape.ts';
 import { labelEntries, twinMetadata, u32, type TwinLabel } from './metadata.ts';
 import { typeInPreset, type Preset } from './presets.ts';
-import { parameterCountOf, tensorsOf, type ShapeTensor } from './tensors.ts';
+import { normCentre, parameterCountOf, tensorsOf, type ShapeTensor } from './tensors.ts';
 import { standInVocabulary, vocabularyOfFolder, vocabularyOfGguf, type TwinVocabulary } from './vocabulary.ts';
 import type { TwinFile, TypedTensor } from './write-twin.ts';
 
@@ -113,7 +113,10 @@ function metadataFor({ shape, header }: TwinSource, { preset, label, vocabulary 
 /** Rotary factors and their like have tens to hundreds of values. */
 const FIXED_BYTES_MAX = 1 << 20;
 
-async function tensorsOfGguf(tensors: readonly GgufTensor[], { readTensor }: TwinSource): Promise<ShapeTensor[]> {
+async function tensorsOfGguf(
+  tensors: readonly GgufTensor[],
+  { shape, readTensor }: TwinSource,
+): Promise<ShapeTensor[]> {
   const found: ShapeTensor[] = [];
   for (const tensor of tensors) {
     const { name, dimensions } = tensor;
@@ -131,7 +134,8 @@ async function tensorsOfGguf(tensors: readonly GgufTensor[], { readTensor }: Twi
       );
     }
     if (isFixed(name)) found.push({ name, dimensions, kind: 'fixed', values: toFloats(await readTensor(tensor)) });
-    else found.push({ name, dimensions, kind: name.endsWith('.bias') ? 'bias' : 'norm' });
+    else if (name.endsWith('.bias')) found.push({ name, dimensions, kind: 'bias' });
+    else found.push({ name, dimensions, kind: 'norm', centre: normCentre(name, shape) });
   }
   return found;
 }

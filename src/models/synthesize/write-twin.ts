@@ -12,7 +12,7 @@ import type { ShapeTensor } from './tensors.ts';
 
 /** An interrupt waits no longer than for this; system calls do not count at this size. */
 const WRITE_BYTES_MAX = 32 << 20;
-/** Norm weights of trained models lie around 1, biases around 0. */
+/** Norm weights spread by a tenth around their centre, biases lie around 0. */
 const NORM_DEVIATION = 0.1;
 const BIAS_DEVIATION = 0.02;
 
@@ -102,11 +102,14 @@ async function writeBlocks(
 }
 
 /** Vectors are small and float32: norms, biases, and values that the shape prescribes. Null for a matrix. */
-export function vectorValues({ name, kind, dimensions, values }: ShapeTensor, seed: number): Float32Array | null {
+export function vectorValues(
+  { name, kind, dimensions, values, centre: given = 1 }: ShapeTensor,
+  seed: number,
+): Float32Array | null {
   if (kind === 'matrix') return null;
   if (kind === 'fixed' && values !== undefined) return values.slice();
   const random = createRandom('twin', seed, name);
-  const [centre, deviation] = kind === 'norm' ? [1, NORM_DEVIATION] : [0, BIAS_DEVIATION];
+  const [centre, deviation] = kind === 'norm' ? [given, NORM_DEVIATION * given] : [0, BIAS_DEVIATION];
   const vector = new Float32Array(dimensions.reduce((product, size) => product * size, 1));
   for (let i = 0; i < vector.length; i++) vector[i] = centre + deviation * normal(random);
   return vector;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { geometricMean, meanInterval, standardDeviation } from '../../../src/core/stats/describe.ts';
+import { fasterMean, geometricMean, meanInterval, standardDeviation } from '../../../src/core/stats/describe.ts';
 import { blocksNeeded, smallestDetectable } from '../../../src/core/stats/detectable.ts';
 import { holm } from '../../../src/core/stats/holm.ts';
 import { compactLetters } from '../../../src/core/stats/letters.ts';
@@ -25,6 +25,12 @@ test('t quantiles match the printed tables, tails the closed forms', () => {
 test('a mean interval: 1..5 is 3 +- 2.776 * 1.5811 / sqrt(5)', () => {
   const { estimate, low, high } = meanInterval([1, 2, 3, 4, 5], 0.95);
   expect([estimate, low, high].map((value) => Number(value.toFixed(4)))).toEqual([3, 1.0368, 4.9632]);
+});
+
+test('the mean of the faster two thirds, rounded up', () => {
+  expect([[7], [3, 1], [9, 2, 4], [8, 1, 3, 2], [5, 1, 2, 3, 4], [6, 5, 4, 3, 2, 1]].map(fasterMean)).toEqual([
+    7, 2, 3, 2, 2.5, 2.5,
+  ]);
 });
 
 test('equal values have no spread, up to rounding', () => {
