@@ -42,7 +42,10 @@ const BARS: Readonly<Record<Quant, { readonly reference: number; readonly copy: 
 const PEAK_MB_MAX = 250;
 
 interface Measurement {
+  /** Until the process ended: what it wrote is then in the page cache. */
   readonly seconds: number;
+  /** Until it was on the disk, too. */
+  readonly onDiskSeconds: number;
   readonly peakBytes: number;
 }
 
@@ -70,7 +73,10 @@ async function convertWeights(quants: readonly Quant[]): Promise<void> {
       `${SHAPE.weights} bf16 weights, ${availableParallelism()} processors, median of ${RUNS}, outputs overwritten, page cache warm`,
     );
     if (reference === null) console.log('no reference: RUNOFF_LLAMA_CPP and RUNOFF_PYTHON are not set');
-    console.log('type     runoff s (range)     peak MB   reference s   peak MB   ratio   cp s   cp/runoff');
+    console.log('"on disk": seconds until all of it is written there, too; before, it is in the page cache');
+    console.log(
+      'type     runoff s (range)     peak MB   reference s   peak MB   ratio   cp s   cp/runoff   on disk: runoff s   cp s   cp/runoff',
+    );
     for (const quant of quants) {
       if (quant === 'q4_k_m' && library === null) console.log('q4_k_m: skipped, llama-cpp is not installed');
       else await measureQuant(quant, { folder, source, library, reference });
@@ -114,10 +120,11 @@ function timedReference(
 }
 
 function report(quant: Quant, runs: Readonly<Record<'ours' | 'reference' | 'copy', readonly Measurement[]>>): void {
-  const seconds = (list: readonly Measurement[]): number =>
-    list.length === 0 ? Number.NaN : median(list.map((run) => run.seconds));
+  const seconds = (list: readonly Measurement[], of: 'seconds' | 'onDiskSeconds' = 'seconds'): number =>
+    list.length === 0 ? Number.NaN : median(list.map((run) => run[of]));
   const peak = (list: readonly Measurement[]): number => Math.max(...list.map((run) => run.peakBytes)) / 1e6;
   const [ours, reference, copy] = [seconds(runs.ours), seconds(runs.reference), seconds(runs.copy)];
+  const [oursOnDisk, copyOnDisk] = [seconds(runs.ours, 'onDiskSeconds'), seconds(runs.copy, 'onDiskSeconds')];
   const all = runs.ours.map((run) => run.seconds);
   const bars = BARS[quant];
   const verdicts = [
@@ -135,6 +142,9 @@ function report(quant: Quant, runs: Readonly<Record<'ours' | 'reference' | 'copy
       figure(reference / ours, 2).padStart(7),
       copy.toFixed(1).padStart(6),
       (copy / ours).toFixed(2).padStart(11),
+      oursOnDisk.toFixed(1).padStart(19),
+      copyOnDisk.toFixed(1).padStart(6),
+      (copyOnDisk / oursOnDisk).toFixed(2).padStart(11),
       verdicts.length === 0 ? '  holds' : `  DOES NOT HOLD: ${verdicts.join(', ')}`,
     ].join(' '),
   );
@@ -171,13 +181,16 @@ async function timed(command: string, args: readonly string[], out: string, libr
   // Nobody waits for what the one before left to be written. Windows has no such program, and writes at once.
   spawnSync('sync');
   const startedMs = performance.now();
+  const passed = (): number => (performance.now() - startedMs) / 1000;
   const env = libraries === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: libraries };
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => (words = (words + chunk.toString()).slice(-4_000)));
   const peakBytes = await peakUntilExit(child);
   if (child.exitCode !== 0) throw new Error(`${command} failed: ${words}`);
-  return { seconds: (performance.now() - startedMs) / 1000, peakBytes };
+  const seconds = passed();
+  spawnSync('sync');
+  return { seconds, onDiskSeconds: passed(), peakBytes };
 }
 
 async function findReference(): Promise<Setting['reference']> {

@@ -13,7 +13,12 @@ const given = process.argv.slice(2);
 const result = spawnSync(
   process.execPath,
   [vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${output}`, ...given],
-  { cwd: root, stdio: 'inherit' },
+  // Hundreds of tests start the command line: compiled once, it is there four times as fast.
+  {
+    cwd: root,
+    stdio: 'inherit',
+    env: { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...process.env },
+  },
 );
 
 let counts = { passed: 0, failed: 1, skipped: 0 };

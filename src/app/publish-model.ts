@@ -7,6 +7,7 @@ import type { ModelFacts } from '../core/record.ts';
 import { fingerprintModel } from '../models/fingerprint/fingerprint.ts';
 import { filesOfModel, parsePartName } from '../models/gguf/parts.ts';
 import { summarizeGguf } from '../models/gguf/summary.ts';
+import { TWIN_CONFIG_KEY } from '../models/gguf/twin-of-key.ts';
 import { judgeLicence } from '../models/hub/licences.ts';
 import { readReceipt } from '../models/mlx/receipt.ts';
 import { cacheFolder } from '../platform/folders.ts';
@@ -86,10 +87,7 @@ export async function describeModel(path: string, answers: ModelAnswers): Promis
 
 async function describeGguf(path: string, { licence, ui, signal }: ModelAnswers): Promise<PublishedModel> {
   const summary = await summarizeGguf(path);
-  if (summary.twinOf !== null)
-    throw new AppError('publish-refused', `it is a twin of ${summary.twinOf}: its weights are random`, {
-      hint: 'Nothing was sent. Whoever wants the file makes the same: runoff models twin.',
-    });
+  refuseTwin(summary.twinOf);
   const judged = decideLicence(summary.license, 'as the file says', licence);
   ui.status(`Hashing ${basename(path)} and its weights`);
   const { sha256, fingerprint } = await proveGguf(path, cacheFolder(), signal);
@@ -114,6 +112,13 @@ async function describeGguf(path: string, { licence, ui, signal }: ModelAnswers)
   };
 }
 
+function refuseTwin(twinOf: string | null): void {
+  if (twinOf === null) return;
+  throw new AppError('publish-refused', `it is a twin of ${twinOf}: its weights are random`, {
+    hint: 'Nothing was sent. Whoever wants the file makes the same: runoff models twin.',
+  });
+}
+
 /** @param sha256 of all files, one after the other */
 async function weightFiles(path: string, sha256: string, signal: AbortSignal): Promise<PublishedFile[]> {
   const parts = filesOfModel(path);
@@ -132,6 +137,8 @@ async function describeFolder(folder: string, { licence, ui, signal }: ModelAnsw
       hint: 'Give a .gguf file, a folder with config.json and model.safetensors, or a folder that runoff run wrote.',
     });
   }
+  const { modelType, quantization, twinOf } = await readConfig(join(folder, 'config.json'));
+  refuseTwin(twinOf);
   // Nothing in the folder names it: its maker must.
   const judged = decideLicence(null, '', licence);
   const files: PublishedFile[] = [];
@@ -148,7 +155,6 @@ async function describeFolder(folder: string, { licence, ui, signal }: ModelAnsw
   }
   ui.status(`Hashing the weights of ${basename(folder)}`);
   const { fingerprint, parameterCount } = await weightsOf(folder, signal);
-  const { modelType, quantization } = await readConfig(join(folder, 'config.json'));
   const weightBytes = files.reduce((sum, { sha256, sizeBytes }) => (sha256 === null ? sum : sum + sizeBytes), 0);
   const receipt = await readReceipt(folder);
   return {
@@ -193,15 +199,24 @@ const CONFIG_BYTES_MAX = 16 << 20;
 const configSchema = z.object({
   model_type: z.string().max(100).catch('unknown'),
   quantization: z.object({ bits: z.int(), group_size: z.int() }).nullable().catch(null),
+  [TWIN_CONFIG_KEY]: z
+    .object({ of: z.string().max(1_000) })
+    .nullable()
+    .catch(null),
 });
 
-async function readConfig(
-  path: string,
-): Promise<{ modelType: string; quantization: { bits: number; group_size: number } | null }> {
+interface ReadConfig {
+  readonly modelType: string;
+  readonly quantization: { readonly bits: number; readonly group_size: number } | null;
+  readonly twinOf: string | null;
+}
+
+async function readConfig(path: string): Promise<ReadConfig> {
   try {
     if ((await stat(path)).size > CONFIG_BYTES_MAX) throw new AppError('model-invalid', `${path} is too large`);
-    const { model_type: modelType, quantization } = configSchema.parse(JSON.parse(await readFile(path, 'utf8')));
-    return { modelType, quantization };
+    const config = configSchema.parse(JSON.parse(await readFile(path, 'utf8')));
+    const { model_type: modelType, quantization } = config;
+    return { modelType, quantization, twinOf: config[TWIN_CONFIG_KEY]?.of ?? null };
   } catch (cause) {
     throw new AppError('model-invalid', `${path} is not a model's configuration`, {
       hint: 'Convert or download the model again.',

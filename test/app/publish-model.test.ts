@@ -109,6 +109,17 @@ describe('a GGUF', () => {
     });
   });
 
+  it('as a folder with random weights is not published either', async () => {
+    const path = join(folder, 'twin-mlx');
+    await mkdir(path);
+    await writeFile(join(path, 'model.safetensors'), '');
+    await writeFile(join(path, 'config.json'), JSON.stringify({ runoff_twin: { of: 'Qwen3 4B' } }));
+    expect(await failure(describeModel(path, ANSWERS))).toMatchObject({
+      code: 'publish-refused',
+      message: 'it is a twin of Qwen3 4B: its weights are random',
+    });
+  });
+
   it('cannot put markup or metadata of its own into the card', async () => {
     const path = join(folder, 'x.gguf');
     await writeFile(path, await readFile(GGUF));

@@ -105,11 +105,12 @@ export class Workspace {
   }
 
   get environment(): NodeJS.ProcessEnv {
-    const { PATH, HOME, LANG } = process.env;
+    const { PATH, HOME, LANG, NODE_COMPILE_CACHE } = process.env;
     return {
       PATH,
       HOME,
       LANG,
+      NODE_COMPILE_CACHE,
       NO_COLOR: '1',
       RUNOFF_CACHE: join(this.folder, 'cache'),
       RUNOFF_FIXTURES: join(this.folder, 'fixtures'),

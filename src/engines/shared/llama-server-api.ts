@@ -322,7 +322,7 @@ function withHeldBack(
   const endsInside = waits.length === 0 || endMs - (eventMs.at(-1) ?? 0) > median(waits) / 2;
   const times = endsInside ? [...eventMs, endMs] : eventMs;
   const counts = spreadTokens(times, generated);
-  const first = counts.findIndex((count) => count > 1);
+  const first = counts.findIndex((inEvent) => inEvent > 1);
   return {
     tokens: first < 0 ? tokens : tokens.slice(0, first),
     eventMs: times,

@@ -144,16 +144,42 @@ function refuseOtherPart({ name }: SourceTensor, folder: string): void {
 
 /** Sizes that config.json promises: a tensor of another shape would load as garbage or not at all. */
 function checkShape({ name: tensorName, shape }: SourceTensor, { name, config, folder }: ItemContext): void {
-  const columns = shape.at(-1) as number;
-  const { hiddenSize, feedForwardSize } = config;
-  if (!name.endsWith('.weight')) return;
-  const readsHidden =
-    /^(?:token_embd|output|output_norm)\.|\.(?:attn_[qkv]|attn_qkv|ffn_gate|ffn_up|attn_norm|ffn_norm)\.weight$/.test(
-      name,
-    );
-  const expected = readsHidden ? hiddenSize : name.endsWith('.ffn_down.weight') ? feedForwardSize : columns;
-  if (columns === expected) return;
-  throw invalid(folder, `${tensorName} has rows of ${columns} values, config.json says ${expected}`);
+  const part = /^(?:blk\.\d+\.)?(\w+)\.weight$/.exec(name)?.[1];
+  const expected = part === undefined ? undefined : promisedSizes(config)[part];
+  if (expected === undefined) return;
+  const [rows, columns] = [shape.length === 1 ? null : (shape[0] as number), shape.at(-1) as number];
+  if (columns !== expected.columns)
+    throw invalid(folder, `${tensorName} has rows of ${columns} values, config.json says ${expected.columns}`);
+  if (expected.rows !== null && rows !== expected.rows)
+    throw invalid(folder, `${tensorName} has ${rows ?? 'no'} rows, config.json says ${expected.rows}`);
+}
+
+/** By GGUF's name within a layer. Null: a vector, or as many rows as there are tokens, which models pad as they like. */
+function promisedSizes(
+  config: ModelConfig,
+): Readonly<Record<string, { readonly rows: number | null; readonly columns: number }>> {
+  const { hiddenSize, feedForwardSize, headCount, keyValueHeadCount, family } = config;
+  const headSize = config.headSize ?? hiddenSize / headCount;
+  const [queries, keys] = [headCount * headSize, keyValueHeadCount * headSize];
+  const vector = { rows: null, columns: hiddenSize };
+  return {
+    token_embd: vector,
+    output: vector,
+    output_norm: vector,
+    attn_norm: vector,
+    ffn_norm: vector,
+    attn_q_norm: { rows: null, columns: headSize },
+    attn_k_norm: { rows: null, columns: headSize },
+    attn_q: { rows: queries, columns: hiddenSize },
+    attn_k: { rows: keys, columns: hiddenSize },
+    attn_v: { rows: keys, columns: hiddenSize },
+    attn_qkv: { rows: queries + 2 * keys, columns: hiddenSize },
+    attn_output: { rows: hiddenSize, columns: queries },
+    ffn_gate: { rows: feedForwardSize, columns: hiddenSize },
+    // Phi-3 keeps gate and up in one matrix.
+    ffn_up: { rows: (family.architecture === 'phi3' ? 2 : 1) * feedForwardSize, columns: hiddenSize },
+    ffn_down: { rows: hiddenSize, columns: feedForwardSize },
+  };
 }
 
 function headRowsOf({ shape, name: tensorName }: SourceTensor, { name, config, folder }: ItemContext): number | null {

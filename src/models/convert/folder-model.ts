@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
+import { TWIN_CONFIG_KEY } from '../gguf/twin-of-key.ts';
 import { checkDtype, logicalTensors, type LogicalTensor } from '../mlx/logical-tensors.ts';
 import type { PackedSource } from '../mlx/packed-source.ts';
 import { readMlxModel, type MlxTensor } from '../mlx/read-model.ts';
@@ -24,22 +25,24 @@ export interface FolderModel {
   readonly folder: string;
   readonly config: ModelConfig;
   readonly configPath: string;
+  /** Of whose shape the weights are random numbers; null for a real model. */
+  readonly twinOf: string | null;
   /** By file, and by name within. */
   readonly tensors: readonly SourceTensor[];
 }
 
 /** @throws AppError `model-invalid`, `model-unsupported`, `model-not-found` */
 export async function readFolderModel(folder: string): Promise<FolderModel> {
-  const { config, configPath, isPacked } = await readFolderConfig(folder);
-  if (isPacked) return { folder, config, configPath, tensors: await mlxTensors(folder) };
+  const { isPacked, ...found } = await readFolderConfig(folder);
+  if (isPacked) return { folder, ...found, tensors: await mlxTensors(folder) };
   const tensors = await readSafetensorsFolder(folder);
-  return { folder, config, configPath, tensors: tensors.map((tensor) => ({ ...tensor, packed: null })) };
+  return { folder, ...found, tensors: tensors.map((tensor) => ({ ...tensor, packed: null })) };
 }
 
 /** Whether it can be converted at all, before anything large is read. @throws AppError as `readFolderModel` */
 export async function readFolderConfig(
   folder: string,
-): Promise<Pick<FolderModel, 'config' | 'configPath'> & { readonly isPacked: boolean }> {
+): Promise<Pick<FolderModel, 'config' | 'configPath' | 'twinOf'> & { readonly isPacked: boolean }> {
   const configPath = join(folder, 'config.json');
   const value = await readJson(configPath);
   if (value === undefined) {
@@ -47,16 +50,21 @@ export async function readFolderConfig(
       hint: 'Give the folder of a Hugging Face or MLX model.',
     });
   }
+  const twin = twinConfigSchema.safeParse(value);
+  const found = { configPath, twinOf: twin.success ? twin.data[TWIN_CONFIG_KEY].of : null };
   const mlx = mlxConfigSchema.safeParse(value);
-  if (!mlx.success) return { config: readModelConfig(value, configPath), configPath, isPacked: false };
+  if (!mlx.success) return { ...found, config: readModelConfig(value, configPath), isPacked: false };
   const rest = Object.fromEntries(Object.entries(mlx.data).filter(([key]) => !PACKING_KEYS.includes(key)));
   if (rest['rope_traditional'] === true) {
     throw new AppError('model-unsupported', `${configPath}: rope_traditional is true, another order of the rows.`, {
       hint: 'Convert from a model whose query and key rows have Hugging Face’s order.',
     });
   }
-  return { config: readModelConfig(rest, configPath), configPath, isPacked: true };
+  return { ...found, config: readModelConfig(rest, configPath), isPacked: true };
 }
+
+/** As runoff labels its twins. */
+const twinConfigSchema = z.looseObject({ [TWIN_CONFIG_KEY]: z.looseObject({ of: z.string().max(1_000) }) });
 
 /** How MLX says that matrices are packed. */
 const mlxConfigSchema = z.looseObject({ quantization: z.looseObject({}) });

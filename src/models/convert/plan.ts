@@ -2,6 +2,7 @@
 import { encodeMetadata, GGUF_ALIGNMENT, type EncodedMetadata, type GgufTensorPlan } from '../gguf/write.ts';
 import type { EncodedArray, GgufValue, WritableMetadata } from '../gguf/metadata.ts';
 import type { TensorType } from '../gguf/tensor-types.ts';
+import { TWIN_OF_KEY } from '../gguf/twin-of-key.ts';
 import { architectureMetadata, leadingMetadata } from './architecture-metadata.ts';
 import { itemsOf, type Item } from './folder-items.ts';
 import { readFolderModel, type SourceTensor } from './folder-model.ts';
@@ -46,7 +47,7 @@ export async function planFromFolder(
   { quant, tokenizer, importance, signal, partBytesMax = null }: PlanOptions,
 ): Promise<SourcedPlan> {
   const source = await readFolderModel(folder);
-  const { config, configPath } = source;
+  const { config, configPath, twinOf } = source;
   const items = await itemsOf(source, { exact: quant === null, signal });
   const parameterCount = items.reduce((sum, { dimensions }) => sum + valuesOf(dimensions), 0);
   const fileType = quant === null ? commonFileType(items) : fileTypeOf(quant);
@@ -57,6 +58,7 @@ export async function planFromFolder(
     ...architectureMetadata(config, fileType, configPath),
     ['general.quantization_version', { type: 'u32', value: 2 }],
     ...tokenizer,
+    ...(twinOf === null ? [] : [[TWIN_OF_KEY, { type: 'string', value: twinOf }] as const]),
   ]);
   if (quant !== null && !isConverterType(quant)) finishAsQuantize(metadata, importance);
   const { architecture } = config.family;

@@ -1,5 +1,7 @@
 /** config.json and generation_config.json of an MLX folder. */
+import { textOf } from '../gguf/metadata.ts';
 import type { GgufHeader } from '../gguf/read-header.ts';
+import { TWIN_CONFIG_KEY, TWIN_OF_KEY } from '../gguf/twin-of-key.ts';
 import type { Vocabulary } from '../gguf/vocabulary.ts';
 import type { Architecture } from '../hugging-face/architecture.ts';
 import type { MappedModel } from '../hugging-face/tensor-map.ts';
@@ -28,6 +30,7 @@ export function modelConfig({
 }: ConfigRequest): Record<string, unknown> {
   const { architecture, tensors } = model;
   const names = new Set(tensors.map(({ name }) => name));
+  const twinOf = textOf(header.metadata, TWIN_OF_KEY);
   const embedding = tensors.find(({ name }) => name === 'model.embed_tokens.weight');
   return {
     architectures: [architecture.family.className],
@@ -53,6 +56,8 @@ export function modelConfig({
     torch_dtype: modelDtype,
     ...familyConfig(header, architecture),
     ...(quantization === null ? {} : { quantization, quantization_config: quantization }),
+    // Random weights stay known as such.
+    ...(twinOf === null ? {} : { [TWIN_CONFIG_KEY]: { of: twinOf } }),
   };
 }
 

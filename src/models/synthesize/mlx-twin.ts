@@ -8,6 +8,7 @@ import { writeFully, writeThenRename } from '../file-io.ts';
 import { textOf } from '../gguf/metadata.ts';
 import { decodeMetadata } from '../gguf/read-header.ts';
 import { tensorTypeNamed } from '../gguf/tensor-types.ts';
+import { TWIN_CONFIG_KEY } from '../gguf/twin-of-key.ts';
 import { readVocabulary } from '../gguf/vocabulary.ts';
 import { generationConfig } from '../mlx/config.ts';
 import { assignShards, shardName } from '../mlx/shards.ts';
@@ -210,7 +211,7 @@ function textFiles(plan: TwinPlan, format: MlxFormat, files: ReadonlyMap<string,
   const label = { of: source.of, seed: file.seed, tokenizer };
   const tensors = tensorsOf(source.shape);
   const texts: Record<string, string> = {
-    'config.json': json({ ...mlxConfig(source.shape, format, vocabulary), runoff_twin: label }),
+    'config.json': json({ ...mlxConfig(source.shape, format, vocabulary), [TWIN_CONFIG_KEY]: label }),
     'model.safetensors.index.json': json({
       metadata: { total_parameters: parameterCountOf(tensors) },
       weight_map: Object.fromEntries([...files].toSorted(([a], [b]) => (a < b ? -1 : 1))),

@@ -55,12 +55,20 @@ describe('a GGUF that went through MLX', async () => {
   for (const [type, back] of Object.entries(COMES_BACK_AS)) {
     it(`comes back with the same weights: ${type} as ${back}`, async () => {
       const path = join(folder, `${type}.gguf`);
-      await writeModel(path, { tensors: { 'blk.0.attn_output.weight': blocksOf(type) } });
+      const gateOrUp = { type: 'Q4_1', shape: [256, 32] };
+      await writeModel(path, {
+        metadata: { 'llama.feed_forward_length': { type: 'u32', value: 256 } },
+        tensors: {
+          'blk.0.ffn_gate.weight': gateOrUp,
+          'blk.0.ffn_up.weight': gateOrUp,
+          'blk.0.ffn_down.weight': blocksOf(type),
+        },
+      });
       for (const scales of ['f32', 'f16'] as const) {
         const mlx = join(folder, `${type}-${scales}`);
         await repackToMlx(path, mlx, { scales });
         const again = await toGguf(mlx, join(folder, `${type}-${scales}.gguf`));
-        expect((await tensorOf(again, 'blk.0.attn_output.weight')).type).toBe(back);
+        expect((await tensorOf(again, 'blk.0.ffn_down.weight')).type).toBe(back);
         expect((await fingerprintModel(again)).fingerprint).toBe((await fingerprintModel(path)).fingerprint);
       }
     });
@@ -119,13 +127,14 @@ describe('a GGUF that went through MLX', async () => {
   });
 });
 
-/** Whole rows of 256 of a type, from gguf-py's blocks where there are some. */
+/** 32 rows of 256 of a type, from gguf-py's blocks, over and over, where there are some. */
 function blocksOf(type: string): { type: string; shape: number[]; bytes: Uint8Array } {
-  if (['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0'].includes(type)) {
-    return { type, shape: [8, 256], bytes: patterned(type, 64) };
-  }
-  const { bytes, values } = finiteBlocks(type);
-  return { type, shape: [values.length / 256, 256], bytes };
+  const shape = [32, 256];
+  if (['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0'].includes(type)) return { type, shape, bytes: patterned(type, 256) };
+  const { bytes: some, values } = finiteBlocks(type);
+  const bytes = new Uint8Array((some.byteLength / values.length) * 32 * 256);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = some[i % some.byteLength]!;
+  return { type, shape, bytes };
 }
 
 /** Blocks whose bytes differ everywhere and whose halves are finite. */

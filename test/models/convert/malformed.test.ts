@@ -290,6 +290,9 @@ describe('config.json', () => {
     'half a head': [{ num_attention_heads: 2.5 }, /num_attention_heads/],
     'heads that do not divide': [{ num_attention_heads: 3, num_key_value_heads: 2 }, /not a multiple/],
     'a hidden size of another model': [{ hidden_size: 64 }, /config\.json says 64/],
+    'heads of another model': [{ head_dim: 64 }, /config\.json says (?:64|128)/],
+    'as many keys as queries': [{ num_key_value_heads: 2 }, /has 16 rows, config\.json says 32/],
+    'a feed-forward size of another model': [{ intermediate_size: 48 }, /config\.json says 48/],
     'a size as text': [{ hidden_size: '32' }, /hidden_size/],
     'weights that are quantised already': [
       { quantization_config: { quant_method: 'gptq' } },

@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createRandom, normal } from '../../../src/core/random.ts';
+import { planFromFolder } from '../../../src/models/convert/plan.ts';
 import { storedFingerprint } from '../../../src/models/fingerprint/stored.ts';
 import { dequantize } from '../../../src/models/gguf/dequantize.ts';
 import { modelFacts } from '../../../src/models/gguf/model-facts.ts';
@@ -355,8 +356,14 @@ describe('a twin file', () => {
     const target = join(folder, 'lossless-mlx');
     await repackToMlx(path, target, { scales: 'f16', fingerprint: fingerprint ?? '', sourceSha256: sha256 ?? '' });
     expect((await storedFingerprint(target, join(folder, 'proofs'), {})).fingerprint).toBe(fingerprint);
-    const made = JSON.parse(await readFile(join(target, 'config.json'), 'utf8')) as { rope_scaling: unknown };
-    expect(made.rope_scaling).toMatchObject({ rope_type: 'llama3', factor: 32 });
+    const made = JSON.parse(await readFile(join(target, 'config.json'), 'utf8')) as Record<string, unknown>;
+    expect(made['rope_scaling']).toMatchObject({ rope_type: 'llama3', factor: 32 });
+    // Known as a twin there, too, and on the way back.
+    const of = (await modelFacts(path)).twinOf;
+    expect(made['runoff_twin']).toEqual({ of });
+    const back = await planFromFolder(target, { quant: null, tokenizer: new Map(), importance: null });
+    const { header } = back.parts[0]!.layout;
+    expect(Buffer.from(header).includes(`runoff.twin.of`)).toBe(true);
   });
 
   test('as a model of a run it lies in the cache, made once', async () => {
