@@ -72,10 +72,16 @@ export function bitsOf(values: Float32Array): number[] {
   );
 }
 
+const folders: string[] = [];
+// Here and not beside each folder: inside a test it is too late to ask for it.
+afterAll(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+});
+
 /** A folder that goes away with the test file. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'runoff-models-'));
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
 

@@ -184,6 +184,13 @@ function engineDetails(engine: EngineFacts): Markup {
 const shellWord = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 
+/** Of a process' requests. */
+function whatCounts(iterations: number): string {
+  if (iterations < 2) return '';
+  if (iterations === 2) return ', of which the mean counts';
+  return '; the mean of the faster two thirds counts, because what else happens on the machine only adds time (latencies are of all)';
+}
+
 export function method(view: ReportView): Markup {
   const { plan } = view.record.manifest;
   const margin = excess(plan.margin);
@@ -191,7 +198,7 @@ export function method(view: ReportView): Markup {
     'Method',
     html`<dl>
 <dt>Blocks</dt><dd>${view.blocks} A block starts a fresh process of every engine, one after the other, never two at once; warms it up
-with requests that are thrown away; then measures ${count(plan.iterations, 'request')} per prompt; ${plan.iterations > 2 ? 'the mean of the faster two thirds counts, because what else happens on the machine only adds time (the latencies are of all)' : 'their mean counts'}. The order is random in one block and
+with requests that are thrown away; then measures ${count(plan.iterations, 'request')} per prompt${whatCounts(plan.iterations)}. The order is random in one block and
 mirrored in the next. A block that other work on the machine disturbed is rejected whole and run again; nothing is dropped for its result.</dd>
 <dt>Intervals</dt><dd>In the table: 95% t intervals for the geometric mean over blocks, each by itself. Between two engines: from the
 difference within each block, widened so that all pairs and all planned looks hold together; their confidence is printed beside them.</dd>
