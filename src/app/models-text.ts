@@ -72,10 +72,11 @@ function shown(word: string): string {
 }
 
 function modelRows(model: ModelReport): Row[] {
-  const { name, architecture, layerCount, parameterCount, contextTokens, license, hasChatTemplate } = model;
+  const { name, architecture, layerCount, parameterCount, contextTokens, license, hasChatTemplate, twinOf } = model;
   return [
     ...placeRows(model),
     ['name', name],
+    ...(twinOf === null ? [] : [['weights', `random: a twin of ${twinOf}, good for speed alone`] as const]),
     ['architecture', `${architecture}${layerCount === null ? '' : `, ${count(layerCount, 'layer')}`}`],
     ['parameters', parameters(parameterCount)],
     ['quantisation', `${model.quantisation}; ${digits(model.bitsPerWeight)} bits per weight over all tensors`],

@@ -49,6 +49,7 @@ export interface ModelReport extends Pick<
   | 'vocabularySize'
   | 'contextTokens'
   | 'license'
+  | 'twinOf'
 > {
   /** Of the file or the entry. */
   readonly fileName: string;
@@ -191,6 +192,7 @@ function report(
     hasChatTemplate: summary.chatTemplate !== null,
     contextTokens: summary.contextTokens,
     license: summary.license,
+    twinOf: summary.twinOf,
     memory: { contextTokens, weightBytes: memory.weights, cacheBytes: memory.cache },
   };
 }

@@ -7,7 +7,7 @@ import type { ModelFacts } from '../core/record.ts';
 import { fingerprintModel } from '../models/fingerprint/fingerprint.ts';
 import { filesOfModel, parsePartName } from '../models/gguf/parts.ts';
 import { summarizeGguf } from '../models/gguf/summary.ts';
-import { TWIN_CONFIG_KEY } from '../models/gguf/twin-of-key.ts';
+import { twinOfConfig } from '../models/gguf/twin-of-key.ts';
 import { judgeLicence } from '../models/hub/licences.ts';
 import { readReceipt } from '../models/mlx/receipt.ts';
 import { cacheFolder } from '../platform/folders.ts';
@@ -199,10 +199,6 @@ const CONFIG_BYTES_MAX = 16 << 20;
 const configSchema = z.object({
   model_type: z.string().max(100).catch('unknown'),
   quantization: z.object({ bits: z.int(), group_size: z.int() }).nullable().catch(null),
-  [TWIN_CONFIG_KEY]: z
-    .object({ of: z.string().max(1_000) })
-    .nullable()
-    .catch(null),
 });
 
 interface ReadConfig {
@@ -214,9 +210,9 @@ interface ReadConfig {
 async function readConfig(path: string): Promise<ReadConfig> {
   try {
     if ((await stat(path)).size > CONFIG_BYTES_MAX) throw new AppError('model-invalid', `${path} is too large`);
-    const config = configSchema.parse(JSON.parse(await readFile(path, 'utf8')));
-    const { model_type: modelType, quantization } = config;
-    return { modelType, quantization, twinOf: config[TWIN_CONFIG_KEY]?.of ?? null };
+    const config: unknown = JSON.parse(await readFile(path, 'utf8'));
+    const { model_type: modelType, quantization } = configSchema.parse(config);
+    return { modelType, quantization, twinOf: twinOfConfig(config) };
   } catch (cause) {
     throw new AppError('model-invalid', `${path} is not a model's configuration`, {
       hint: 'Convert or download the model again.',

@@ -41,12 +41,15 @@ test('models twin writes a file that inspect reads, and never replaces one', asy
   expect([made.code, made.stdout.includes('random, seed 3')]).toEqual([0, true]);
   const { stdout } = await w.runoff(['models', 'inspect', join(w.folder, 'twin.gguf')]);
   expect(stdout).toContain('(random weights)');
+  expect(stdout).toMatch(/weights +random: a twin of \S+, good for speed alone/);
   const again = await w.runoff(['models', 'twin', config, '--quant', 'q8', '--out', 'twin.gguf']);
   expect(again.code).not.toBe(0);
   expect(again.stderr).toContain('twin.gguf exists already');
   const mlx = await w.runoff(['models', 'twin', config, '--to', 'mlx', '--out', 'twin-mlx']);
   expect(mlx.code).toBe(0);
   expect(readdirSync(join(w.folder, 'twin-mlx'))).toContain('model.safetensors');
+  const inspected = await w.runoff(['models', 'inspect', join(w.folder, 'twin-mlx')]);
+  expect(inspected.stdout).toMatch(/weights +random: a twin of \S+, good for speed alone/);
 });
 
 test('what cannot be is told before anything is installed or measured', async () => {

@@ -91,7 +91,7 @@ describe.skipIf(missing.length > 0)('a run on the real model', () => {
         '--budget',
         '170s',
         '--blocks',
-        '3',
+        '1',
       ]);
       const fingerprints = new Set(record.manifest.models.map(({ fingerprint }) => fingerprint));
       expect(record.manifest.models.map(({ format }) => format)).toEqual(['gguf', 'mlx']);

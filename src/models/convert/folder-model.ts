@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../../core/errors.ts';
-import { TWIN_CONFIG_KEY } from '../gguf/twin-of-key.ts';
+import { twinOfConfig } from '../gguf/twin-of-key.ts';
 import { checkDtype, logicalTensors, type LogicalTensor } from '../mlx/logical-tensors.ts';
 import type { PackedSource } from '../mlx/packed-source.ts';
 import { readMlxModel, type MlxTensor } from '../mlx/read-model.ts';
@@ -50,8 +50,7 @@ export async function readFolderConfig(
       hint: 'Give the folder of a Hugging Face or MLX model.',
     });
   }
-  const twin = twinConfigSchema.safeParse(value);
-  const found = { configPath, twinOf: twin.success ? twin.data[TWIN_CONFIG_KEY].of : null };
+  const found = { configPath, twinOf: twinOfConfig(value) };
   const mlx = mlxConfigSchema.safeParse(value);
   if (!mlx.success) return { ...found, config: readModelConfig(value, configPath), isPacked: false };
   const rest = Object.fromEntries(Object.entries(mlx.data).filter(([key]) => !PACKING_KEYS.includes(key)));
@@ -62,9 +61,6 @@ export async function readFolderConfig(
   }
   return { ...found, config: readModelConfig(rest, configPath), isPacked: true };
 }
-
-/** As runoff labels its twins. */
-const twinConfigSchema = z.looseObject({ [TWIN_CONFIG_KEY]: z.looseObject({ of: z.string().max(1_000) }) });
 
 /** How MLX says that matrices are packed. */
 const mlxConfigSchema = z.looseObject({ quantization: z.looseObject({}) });

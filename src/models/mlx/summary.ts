@@ -2,6 +2,7 @@
 import { open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { TensorTypeShare } from '../gguf/summary.ts';
+import { twinOfConfig } from '../gguf/twin-of-key.ts';
 import { openFolderWeights } from '../weights/folder-weights.ts';
 import type { WeightTensor } from '../weights/weights.ts';
 import { readConfig, type ModelConfig } from './read-model.ts';
@@ -27,6 +28,8 @@ export interface FolderSummary {
   readonly hasChatTemplate: boolean;
   readonly license: string | null;
   readonly cacheBytesPerToken: number | null;
+  /** Of whose shape the weights are random numbers; null for a real model. */
+  readonly twinOf: string | null;
 }
 
 /** More layers than any model has; beyond it the number is damage. */
@@ -63,6 +66,7 @@ export async function summarizeFolder(path: string): Promise<FolderSummary> {
     hasChatTemplate: await hasChatTemplate(folder),
     license: await licenseOf(folder),
     cacheBytesPerToken: cacheBytesPerToken(config),
+    twinOf: twinOfConfig(config),
   };
 }
 
