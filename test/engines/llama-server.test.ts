@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { AvailableEngine, EngineSession, EngineSettings, GenerateRequest } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { describeBinary, engine } from '../../src/engines/llama-server.ts';
+import { earlyEndGate } from '../../src/core/validity/gates.ts';
 import { readCompletion, requestBody } from '../../src/engines/shared/llama-server-api.ts';
 import { freePort } from '../../src/platform/network/free-port.ts';
 import { parseSse } from '../../src/platform/network/http.ts';
@@ -269,7 +270,7 @@ describe('the recorded answer of a real server', () => {
     const timings = { prompt_n: 5, prompt_ms: 1, predicted_n: 6, predicted_ms: 1 };
     const read = (times: readonly number[], endMs: number): ReturnType<typeof readCompletion> =>
       readCompletion([
-        ...times.map((atMs, index) => ({ atMs, event: { tokens: [100 + index] } })),
+        ...times.map((atMs, index) => ({ atMs, event: { tokens: [100 + index], content: 'é' } })),
         { atMs: endMs, event: { tokens: [], stop: true, timings } },
       ]);
 
@@ -294,7 +295,13 @@ describe('the recorded answer of a real server', () => {
     test('everywhere: each longest wait has one, and nothing but the end', () => {
       expect(read([10, 30, 60, 65], 65.1).eventTokenCounts).toEqual([1, 1, 3, 1]);
       expect(read([10, 20, 40, 60], 60.1).eventTokenCounts).toEqual([1, 1, 2, 2]);
-      expect(read([], 50)).toMatchObject({ tokens: [], eventMs: [50], eventTokenCounts: [6], generatedTokenCount: 6 });
+    });
+
+    test('a claim without characters that it could come from is not believed: the answer ended early', () => {
+      const events = [10, 20].map((atMs) => ({ atMs, event: { tokens: [1], content: 'plain' } }));
+      const claimed = readCompletion([...events, { atMs: 30, event: { stop: true, timings } }]);
+      expect(earlyEndGate({ generateTokensAsked: 6, generation: claimed }).outcome).toBe('failed');
+      expect(read([], 50)).toMatchObject({ tokens: [], eventMs: [], eventTokenCounts: [] });
     });
   });
 

@@ -133,6 +133,11 @@ describe('the answer', () => {
     );
   });
 
+  test('a count that no answer has does not keep it busy', () => {
+    const counts = spreadTokens([1, 2, 9, 10], 1e15);
+    expect([counts[2], counts.reduce((sum, value) => sum + value, 0)]).toEqual([1e15 - 3, 1e15]);
+  });
+
   test('a single token without text arrived when the answer ended', () => {
     const generation = read([44, done({ eval_count: 1 })]);
     expect(generation).toMatchObject({ eventMs: [44], eventTokenCounts: [1], generatedTokenCount: 1 });

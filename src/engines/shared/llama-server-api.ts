@@ -18,7 +18,7 @@ import { median } from '../../core/stats/describe.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
 import { getJson, parseSse, streamSse } from '../../platform/network/http.ts';
 import { parseSystemInfo } from './llama-system-info.ts';
-import { spreadTokens } from './spread-tokens.ts';
+import { HELD_BACK_MAX, spreadTokens } from './spread-tokens.ts';
 
 /** Loading is polled; 25 ms is far below any load time and far above the cost of a poll. */
 const POLL_MS = 25;
@@ -41,6 +41,7 @@ const propsReply = z.object({
 const count = z.int().nonnegative();
 const event = z.object({
   tokens: z.array(z.int().nonnegative()).max(10_000).optional(),
+  content: z.string().optional(),
   stop: z.boolean().optional(),
   truncated: z.boolean().optional(),
   tokens_evaluated: count.optional(),
@@ -275,6 +276,7 @@ export function readCompletion(
   const tokens: number[] = [];
   const eventMs: number[] = [];
   const eventTokenCounts: number[] = [];
+  let characterEvents = 0;
   let firstTokenLogprobs: TokenLogprob[] = [];
   let last: { readonly atMs: number; readonly event: ServerEvent } | null = null;
   for (const { atMs, event: item } of events) {
@@ -286,6 +288,7 @@ export function readCompletion(
       tokens.push(...carried);
       eventMs.push(atMs);
       eventTokenCounts.push(carried.length);
+      if (/[^\0-\x7f]/.test(item.content ?? '')) characterEvents += 1;
     }
     if (item.stop === true) last = { atMs, event: item };
   }
@@ -295,7 +298,9 @@ export function readCompletion(
       `${name}'s answer stopped after ${tokens.length} tokens without its last event`,
     );
   const { event: end } = last;
-  const counted = { endMs: last.atMs, generated: end.timings?.predicted_n ?? 0 };
+  // Before each event with such a character, and at the end: more than that the server only claims.
+  const mostHeldBack = HELD_BACK_MAX * (characterEvents + 1);
+  const counted = { endMs: last.atMs, generated: end.timings?.predicted_n ?? 0, mostHeldBack };
   return {
     ...withHeldBack({ tokens, eventMs, eventTokenCounts }, counted),
     firstTokenLogprobs,
@@ -315,9 +320,15 @@ type Timeline = Pick<Generation, 'tokens' | 'eventMs' | 'eventTokenCounts' | 'ge
  */
 function withHeldBack(
   { tokens, eventMs, eventTokenCounts }: Timeline,
-  { endMs, generated }: { readonly endMs: number; readonly generated: number },
+  {
+    endMs,
+    generated,
+    mostHeldBack,
+  }: { readonly endMs: number; readonly generated: number; readonly mostHeldBack: number },
 ): Timeline {
-  if (tokens.length !== eventMs.length || generated <= tokens.length) return { tokens, eventMs, eventTokenCounts };
+  const heldBack = generated - tokens.length;
+  const isTokenEach = tokens.length === eventMs.length;
+  if (!isTokenEach || heldBack <= 0 || heldBack > mostHeldBack) return { tokens, eventMs, eventTokenCounts };
   const waits = eventMs.slice(1).map((atMs, index) => atMs - (eventMs[index] ?? 0));
   const endsInside = waits.length === 0 || endMs - (eventMs.at(-1) ?? 0) > median(waits) / 2;
   const times = endsInside ? [...eventMs, endMs] : eventMs;

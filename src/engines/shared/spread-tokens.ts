@@ -1,7 +1,9 @@
 /** Which event of a stream carried the tokens that came with none: halves of a character are held back until it is whole. */
 
-/** More surplus for each event than any character has is no spread of characters: it is not looked into. */
-const SURPLUS_PER_EVENT_MAX = 4;
+/** Of a character, at most four tokens: so many can be held back before the event that completes it. */
+export const HELD_BACK_MAX = 3;
+/** Beyond it a server counts what is no answer: all of the surplus then goes to one event, instead of keeping runoff busy. */
+const STEPS_MAX = 4_000_000;
 
 /**
  * Tokens of each event. An event is a token, except where a character of several tokens was held back: its event comes
@@ -13,7 +15,7 @@ export function spreadTokens(eventMs: readonly number[], generated: number): num
   const counts = eventMs.map(() => 1);
   const surplus = generated - counts.length;
   if (surplus <= 0 || counts.length === 0) return counts;
-  const each = surplus > SURPLUS_PER_EVENT_MAX * counts.length ? surplus : 1;
+  const each = surplus * counts.length > STEPS_MAX ? surplus : 1;
   for (let left = surplus; left > 0; left -= each) {
     const longest = longestWait(eventMs, counts);
     counts[longest] = (counts[longest] ?? 1) + each;

@@ -45,7 +45,8 @@ export async function itemsOf(model: FolderModel, options: ItemOptions): Promise
     source: new Uint8Array(values.buffer),
   }));
   const names = new Set(items.map(({ name }) => name));
-  const context = { ...options, config, folder, embeddingRows: await embeddingRowsMax(folder, config) };
+  const embeddingRows = await embeddingRowsMax(folder, config);
+  const context = { ...options, config, folder, embeddingRows, sizes: promisedSizes(config) };
   const files = new SourceFiles();
   try {
     for (const tensor of model.tensors) {
@@ -72,6 +73,7 @@ interface ItemContext extends ItemOptions {
   readonly config: ModelConfig;
   readonly folder: string;
   readonly embeddingRows: number | null;
+  readonly sizes: PromisedSizes;
   readonly files: SourceFiles;
 }
 
@@ -143,9 +145,9 @@ function refuseOtherPart({ name }: SourceTensor, folder: string): void {
 }
 
 /** Sizes that config.json promises: a tensor of another shape would load as garbage or not at all. */
-function checkShape({ name: tensorName, shape }: SourceTensor, { name, config, folder }: ItemContext): void {
+function checkShape({ name: tensorName, shape }: SourceTensor, { name, sizes, folder }: ItemContext): void {
   const part = /^(?:blk\.\d+\.)?(\w+)\.weight$/.exec(name)?.[1];
-  const expected = part === undefined ? undefined : promisedSizes(config)[part];
+  const expected = part !== undefined && Object.hasOwn(sizes, part) ? sizes[part] : undefined;
   if (expected === undefined) return;
   const [rows, columns] = [shape.length === 1 ? null : (shape[0] as number), shape.at(-1) as number];
   if (columns !== expected.columns)
@@ -155,9 +157,9 @@ function checkShape({ name: tensorName, shape }: SourceTensor, { name, config, f
 }
 
 /** By GGUF's name within a layer. Null: a vector, or as many rows as there are tokens, which models pad as they like. */
-function promisedSizes(
-  config: ModelConfig,
-): Readonly<Record<string, { readonly rows: number | null; readonly columns: number }>> {
+type PromisedSizes = Readonly<Record<string, { readonly rows: number | null; readonly columns: number }>>;
+
+function promisedSizes(config: ModelConfig): PromisedSizes {
   const { hiddenSize, feedForwardSize, headCount, keyValueHeadCount, family } = config;
   const headSize = config.headSize ?? hiddenSize / headCount;
   const [queries, keys] = [headCount * headSize, keyValueHeadCount * headSize];

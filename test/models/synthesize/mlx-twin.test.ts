@@ -14,13 +14,10 @@ import { failure, temporaryFolder } from '../fixture.ts';
 
 const folder = await temporaryFolder();
 
-async function tinyPlan(): Promise<TwinPlan> {
-  const path = join(folder, 'config.json');
+async function tinyPlan(family = 'llama'): Promise<TwinPlan> {
+  const path = join(folder, `config-${family}.json`);
   const shape = { num_hidden_layers: 1, hidden_size: 128, intermediate_size: 192, num_attention_heads: 4 };
-  await writeFile(
-    path,
-    JSON.stringify({ model_type: 'llama', ...shape, vocab_size: 3_000, tie_word_embeddings: true }),
-  );
+  await writeFile(path, JSON.stringify({ model_type: family, ...shape, vocab_size: 3_000, tie_word_embeddings: true }));
   return planTwin({ id: path, preset: presetNamed('BF16'), seed: 1, tokenizer: null, demonstrationModel: null });
 }
 
@@ -54,19 +51,38 @@ test('4 bits in groups of 64, as mlx_lm.convert lays them out', async () => {
   );
 });
 
-test('weights have mean 0 and a deviation of 0.02', async () => {
-  const target = join(folder, 'mlx8');
-  await makeMlxTwin(await tinyPlan(), { folder: target, format: mlxFormat('8') }, {});
+async function bytesIn(target: string): Promise<(name: string) => Promise<Buffer>> {
   const { tensors } = await readMlxModel(target);
-  const bytesOf = async (name: string): Promise<Buffer> => {
+  return async (name) => {
     const { file, offset, byteLength } = tensors.get(name)!;
     return (await readFile(file)).subarray(offset, offset + byteLength);
   };
-  const bfloat = (bytes: Buffer, i: number): number => {
-    const out = Buffer.alloc(4);
-    bytes.copy(out, 2, 2 * i, 2 * i + 2);
-    return out.readFloatLE();
+}
+
+function bfloat(bytes: Buffer, i: number): number {
+  const out = Buffer.alloc(4);
+  bytes.copy(out, 2, 2 * i, 2 * i + 2);
+  return out.readFloatLE();
+}
+
+test('norms of Gemma, to which MLX adds 1, are less by it', async () => {
+  const meanOf = async (family: string, name: string): Promise<number> => {
+    const target = join(folder, `norms-${family}-${name}`);
+    await makeMlxTwin(await tinyPlan(family), { folder: target, format: mlxFormat('4') }, {});
+    const bytes = await (await bytesIn(target))(`model.layers.0.${name}.weight`);
+    return Array.from({ length: 128 }, (_, i) => bfloat(bytes, i)).reduce((sum, value) => sum + value, 0) / 128;
   };
+  const beforeScores = Math.sqrt(2.7 / 128) / 0.02;
+  expect(await meanOf('llama', 'post_attention_layernorm')).toBeCloseTo(1, 1);
+  expect(await meanOf('gemma2', 'pre_feedforward_layernorm')).toBeCloseTo(0, 1);
+  expect((await meanOf('llama', 'input_layernorm')) / beforeScores).toBeCloseTo(1, 1);
+  expect(((await meanOf('gemma2', 'input_layernorm')) + 1) / beforeScores).toBeCloseTo(1, 1);
+});
+
+test('weights have mean 0 and a deviation of 0.02', async () => {
+  const target = join(folder, 'mlx8');
+  await makeMlxTwin(await tinyPlan(), { folder: target, format: mlxFormat('8') }, {});
+  const bytesOf = await bytesIn(target);
   const [codes, scales, biases] = await Promise.all(
     ['weight', 'scales', 'biases'].map((part) => bytesOf(`model.embed_tokens.${part}`)),
   );
