@@ -1,6 +1,7 @@
 /** Which programs use the processor: a name is more help than a percentage. Linux; `ps` and powershell cost too much themselves. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { BusyProgram } from '../../core/doctor/facts.ts';
 import { TICK_MS } from '../process-table/linux.ts';
 
@@ -22,7 +23,21 @@ export async function readProgramTimes(): Promise<ProgramTime[] | null> {
   if (process.platform !== 'linux') return null;
   const names = await readdir('/proc').catch((): string[] => []);
   const pids = names.filter((name) => /^\d+$/.test(name)).slice(0, PROCESSES_MAX);
-  return pids.flatMap((pid) => parseProgramTime(readStat(pid)) ?? []);
+  return pids.flatMap((pid) => {
+    const found = parseProgramTime(readStat(pid));
+    return found === null ? [] : { ...found, name: found.name === THREAD_NAME ? fileOf(pid) : found.name };
+  });
+}
+
+/** As Node 24 calls every process of its own: whoever is to close it looks for the program's file. */
+const THREAD_NAME = 'MainThread';
+
+function fileOf(pid: string): string {
+  try {
+    return basename(readlinkSync(`/proc/${pid}/exe`));
+  } catch {
+    return THREAD_NAME;
+  }
 }
 
 /** At once, not by promises: /proc is memory, and a promise costs five times the reading. Processes end while we look. */

@@ -1,7 +1,8 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, describe, expect, test } from 'vitest';
 import { keepBest, readBest } from '../../../src/platform/canary/best-reading.ts';
@@ -99,4 +100,15 @@ test.skipIf(process.platform !== 'linux')('a look at all programs costs little',
   const { user, system } = process.cpuUsage(before);
   expect((user + system) / 1_000).toBeLessThan(500);
   expect(busiest(first ?? [], second ?? [], { ownPid: process.pid, elapsedMs: 1_000 })).toBeInstanceOf(Array);
+});
+
+test.skipIf(process.platform !== 'linux')('a program of Node is named after its file', async () => {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1_000); console.log(1)']);
+  try {
+    await once(child.stdout, 'data');
+    const found = (await readProgramTimes())?.find(({ pid }) => pid === child.pid);
+    expect(found?.name).toBe(basename(process.execPath));
+  } finally {
+    child.kill('SIGKILL');
+  }
 });
