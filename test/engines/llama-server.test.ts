@@ -298,8 +298,8 @@ describe('the recorded answer of a real server', () => {
     });
 
     test('a claim without characters that it could come from is not believed: the answer ended early', () => {
-      const events = [10, 20].map((atMs) => ({ atMs, event: { tokens: [1], content: 'plain' } }));
-      const claimed = readCompletion([...events, { atMs: 30, event: { stop: true, timings } }]);
+      const told = [10, 20].map((atMs) => ({ atMs, event: { tokens: [1], content: 'plain' } }));
+      const claimed = readCompletion([...told, { atMs: 30, event: { stop: true, timings } }]);
       expect(earlyEndGate({ generateTokensAsked: 6, generation: claimed }).outcome).toBe('failed');
       expect(read([], 50)).toMatchObject({ tokens: [], eventMs: [], eventTokenCounts: [] });
     });
