@@ -1,15 +1,16 @@
-/** Compiles src/models/mlx/quantize.wat to the .wasm beside it: part of `npm run generate`; a test compares the two. */
+/** Compiles each .wat of the models to the .wasm beside it: part of `npm run generate`; tests compare the two. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { realpathSync } from 'node:fs';
 import wabt from 'wabt';
 
-const SOURCE = new URL('../src/models/mlx/quantize.wat', import.meta.url);
-export const COMPILED = new URL('../src/models/mlx/quantize.wasm', import.meta.url);
+const MODELS = new URL('../src/models/', import.meta.url);
+export const COMPILED = ['mlx/quantize.wasm', 'scan/scan.wasm'].map((path) => new URL(path, MODELS));
 
-export async function compileQuantize(): Promise<Uint8Array> {
+export async function compileWat(compiled: URL): Promise<Uint8Array> {
   const { parseWat } = await wabt();
-  const module = parseWat('quantize.wat', readFileSync(SOURCE, 'utf8'), { simd: true });
+  const source = fileURLToPath(compiled).replace(/\.wasm$/, '.wat');
+  const module = parseWat(source, readFileSync(source, 'utf8'), { simd: true });
   try {
     module.resolveNames();
     module.validate();
@@ -21,6 +22,8 @@ export async function compileQuantize(): Promise<Uint8Array> {
 
 const script = process.argv[1];
 if (script !== undefined && import.meta.url === pathToFileURL(realpathSync(script)).href) {
-  writeFileSync(COMPILED, await compileQuantize());
-  console.log(fileURLToPath(COMPILED));
+  for (const path of COMPILED) {
+    writeFileSync(path, await compileWat(path));
+    console.log(fileURLToPath(path));
+  }
 }

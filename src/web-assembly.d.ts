@@ -18,6 +18,6 @@ declare namespace WebAssembly {
     new (descriptor: { readonly initial: number }): Memory;
   };
   const Module: new (bytes: Uint8Array) => Module;
-  const Instance: new (module: Module, imports: Imports) => Instance;
+  const Instance: new (module: Module, imports?: Imports) => Instance;
   function instantiate(bytes: Uint8Array, imports: Imports): Promise<{ readonly instance: Instance }>;
 }

@@ -88,34 +88,6 @@ export function addOne(source: TensorType, bytes: Uint8Array, count: number): vo
   for (let i = 0; i < count; i++) values[i] = isHalf ? halfToFloat(floatToHalf(values[i]! + 1)) : values[i]! + 1;
 }
 
-/** Bits of the exponent, and one in its lowest place: their sum reaches the sign's place when the exponent is all ones. */
-const EXPONENTS = {
-  F32: { mask: 0x7f80_0000, one: 0x0080_0000, carry: 0x8000_0000 | 0 },
-  BF16: { mask: 0x7f80_7f80, one: 0x0080_0080, carry: 0x8000_8000 | 0 },
-  F16: { mask: 0x7c00_7c00, one: 0x0400_0400, carry: 0x8000_8000 | 0 },
-} as const;
-
-/**
- * True when a value is infinite or NaN. Two halves at a time and without a branch: it must cost little beside a copy.
- * Quantised types are not looked into: their scales are checked by ggml.
- */
-export function hasNonFinite({ name, blockBytes }: TensorType, bytes: Uint8Array, count: number): boolean {
-  if (name !== 'F32' && name !== 'BF16' && name !== 'F16') return false;
-  const { mask, one, carry } = EXPONENTS[name];
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, (count * blockBytes) >>> 2);
-  let seen = 0;
-  const whole = words.length & ~3;
-  for (let i = 0; i < whole; i += 4) {
-    seen |= (words[i]! & mask) + one;
-    seen |= (words[i + 1]! & mask) + one;
-    seen |= (words[i + 2]! & mask) + one;
-    seen |= (words[i + 3]! & mask) + one;
-  }
-  for (let i = whole; i < words.length; i++) seen |= (words[i]! & mask) + one;
-  if ((count * blockBytes) % 4 !== 0) seen |= (halves(bytes, count)[count - 1]! & mask) + one;
-  return (seen & carry) !== 0;
-}
-
 /** F16 ends at 65,504: what becomes infinite there was a number before. */
 export function overflowError(name: string): AppError {
   return new AppError(

@@ -7,16 +7,16 @@ import { AppError } from '../../core/errors.ts';
 import { alignedBuffer } from '../file-io.ts';
 import { tensorTypeById, type TensorType } from '../gguf/tensor-types.ts';
 import { PackedReader } from '../mlx/packed-source.ts';
-import { checksumOf } from '../resume/checksum.ts';
 import { TensorsInWork, type Piece, type TensorDone } from '../resume/tensors-in-work.ts';
-import { addOne, hasNonFinite, kernelFor, overflowError, type Kernel } from './kernels.ts';
+import { scan, scannedFloats, type Checksum } from '../scan/scan.ts';
+import { addOne, kernelFor, overflowError, type Kernel } from './kernels.ts';
 import { SourceFiles } from './source-files.ts';
 import type { JobProgress, TensorJob } from './tensor-job.ts';
 
 /** A chunk is a unit of progress and memory: small beside the promise of 250 MB, large beside the cost of a call. */
-const CHUNK_BYTES = 1 << 20;
-/** Plain conversions: one lane computes while another reads and a third writes. */
-export const PLAIN_LANES = 3;
+const CHUNK_BYTES = 2 << 20;
+/** Plain conversions: one lane computes while another reads, a third writes, and a fourth is next to be written. */
+export const PLAIN_LANES = 4;
 /** A row or a head beyond this does not exist; it would break the promise of bounded memory. */
 const UNIT_BYTES_MAX = 64 << 20;
 
@@ -56,9 +56,9 @@ export async function runJobs({ jobs, targets, converters, onProgress, onTensor,
     const lane = new Lane(files, outputs, convert);
     for (const chunk of chunks) {
       signal?.throwIfAborted();
-      const { readBytes, written } = await lane.run(chunk);
+      const { readBytes, checksum } = await lane.run(chunk);
       doneBytes += readBytes;
-      tensors.pieceDone(chunk.piece, [checksumOf(written)]);
+      tensors.pieceDone(chunk.piece, [checksum]);
       onProgress({ doneBytes, totalBytes });
     }
   };
@@ -93,7 +93,7 @@ function* chunksOf(jobs: readonly TensorJob[]): Generator<Chunk, void, void> {
     const count = Math.ceil(job.rows / step);
     for (let index = 0; index < count; index++) {
       const firstRow = index * step;
-      yield { job, piece: { name: job.name, index, count }, firstRow, rowCount: Math.min(step, job.rows - firstRow) };
+      yield { job, piece: { name: job.name, count }, firstRow, rowCount: Math.min(step, job.rows - firstRow) };
     }
   }
 }
@@ -115,8 +115,8 @@ class Lane {
     this.#packed = new PackedReader((path, into, position) => files.readAll(path, into, position));
   }
 
-  /** @returns bytes of the source that are done, and what was written, valid until the next call */
-  async run(chunk: Chunk): Promise<{ readBytes: number; written: Uint8Array }> {
+  /** @returns bytes of the source that are done, and the checksum of what was written for them */
+  async run(chunk: Chunk): Promise<{ readBytes: number; checksum: Checksum }> {
     const { job, firstRow, rowCount } = chunk;
     const source = typeOf(job.sourceType);
     const target = typeOf(job.targetType);
@@ -125,23 +125,29 @@ class Lane {
     const length = rowCount * inBytes;
     this.#read = grown(this.#read, length);
     await this.#fill(chunk, source, this.#read.subarray(0, length));
-    const bytes = this.#prepare(job, { source, length, rowCount });
-    const written = rowCount * outBytes;
-    const position = job.targetOffset + firstRow * outBytes;
-    const count = rowCount * job.columns;
-    const file = this.#outputs[job.targetPart] as OutputFile;
-    if (source === target) {
-      if (job.addsOne) addOne(job.addsExactly ? target : source, bytes, count);
-      await file.write(bytes, position);
-      return { readBytes: length, written: bytes };
-    }
-    this.#written = grown(this.#written, written);
-    const out = this.#written.subarray(0, written);
-    await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
-    if (job.addsOne) addOne(job.addsExactly ? target : source, out, count);
-    if (target.name === 'F16' && hasNonFinite(target, out, count)) throw overflowError(job.name);
-    await file.write(out, position);
-    return { readBytes: length, written: out };
+    const bytes = this.#inOrder(job, { length, rowCount });
+    const offset = firstRow * outBytes;
+    const read = scan(bytes, { floats: scannedFloats(source.name), offset: firstRow * inBytes });
+    if (!read.isFinite) throw damagedError(job.name);
+    const isCopy = source === target && !job.addsOne;
+    const out = isCopy ? bytes : await this.#converted(chunk, { source, target, bytes });
+    const written = isCopy ? read : scan(out, { floats: target.name === 'F16' ? 'F16' : null, offset });
+    if (!written.isFinite) throw overflowError(job.name);
+    await (this.#outputs[job.targetPart] as OutputFile).write(out, job.targetOffset + offset);
+    return { readBytes: length, checksum: written.checksum };
+  }
+
+  async #converted(
+    { job, firstRow, rowCount }: Chunk,
+    { source, target, bytes }: { source: TensorType; target: TensorType; bytes: Uint8Array },
+  ): Promise<Uint8Array> {
+    const byteLength = rowCount * rowBytes(target, job.columns);
+    this.#written = grown(this.#written, byteLength);
+    const out = this.#written.subarray(0, byteLength);
+    if (source === target) out.set(bytes);
+    else await this.#convert({ job, source, target, bytes, firstRow, rowCount }, out);
+    if (job.addsOne) addOne(job.addsExactly ? target : source, out, rowCount * job.columns);
+    return out;
   }
 
   /** Rows in the source's order, as values or blocks of the job's source type. */
@@ -157,23 +163,20 @@ class Lane {
     return this.#packed.values(packed, range, values);
   }
 
-  #prepare(
-    job: TensorJob,
-    { source, length, rowCount }: { source: TensorType; length: number; rowCount: number },
-  ): Uint8Array {
-    const count = rowCount * job.columns;
-    if (hasNonFinite(source, this.#read, count)) {
-      throw new AppError(
-        'model-invalid',
-        `Tensor ${job.name} holds an infinite value or NaN: the model is damaged, and no engine computes with it.`,
-        { hint: 'Download the model again.', context: { tensor: job.name } },
-      );
-    }
+  #inOrder(job: TensorJob, { length, rowCount }: { length: number; rowCount: number }): Uint8Array {
     if (job.headRows === null) return this.#read.subarray(0, length);
     this.#ordered = grown(this.#ordered, length);
     interleaveHeads(this.#read, this.#ordered, { rows: rowCount, rowBytes: length / rowCount, headRows: job.headRows });
     return this.#ordered.subarray(0, length);
   }
+}
+
+function damagedError(name: string): AppError {
+  return new AppError(
+    'model-invalid',
+    `Tensor ${name} holds an infinite value or NaN: the model is damaged, and no engine computes with it.`,
+    { hint: 'Download the model again.', context: { tensor: name } },
+  );
 }
 
 const writeAt = promisify(write);

@@ -141,7 +141,7 @@ function* slabs(
       const row = index * step;
       const rows = Math.min(step, tensor.rows - row);
       yield {
-        piece: { name: tensor.name, index, count },
+        piece: { name: tensor.name, count },
         source: {
           descriptor: descriptorOf(tensor.file),
           position: tensor.offset + row * tensor.rowBytes,
@@ -154,10 +154,10 @@ function* slabs(
         addend: tensor.addend,
         dtype,
         affine,
-        targets: outputs.map(({ shard, offset }, i) => ({
-          descriptor: shards[shard] as number,
-          position: offset + row * (outRows[i] as number),
-        })),
+        targets: outputs.map(({ shard, offset: start }, i) => {
+          const offset = row * (outRows[i] as number);
+          return { descriptor: shards[shard] as number, position: start + offset, offset };
+        }),
       };
     }
   }

@@ -5,8 +5,8 @@ import { alignedBuffer } from '../file-io.ts';
 import { dequantize } from '../gguf/dequantize.ts';
 import { tensorTypeNamed } from '../gguf/tensor-types.ts';
 import { unpermuteRows } from '../hugging-face/tensor-map.ts';
-import { checksumOf, type Checksum } from '../resume/checksum.ts';
 import type { Piece } from '../resume/tensors-in-work.ts';
+import { checksumOf, type Checksum } from '../scan/scan.ts';
 import { narrowInPlace, QuantizeKernel, type AffineOptions, type FloatDtype } from './quantize-kernel.ts';
 
 /** Plain data: it is sent to a worker. Descriptors are the process's own, which threads share. */
@@ -21,7 +21,12 @@ export interface SlabJob {
   readonly dtype: FloatDtype;
   readonly affine: AffineOptions | null;
   /** Weight, and scales and biases of an affine one. */
-  readonly targets: readonly { readonly descriptor: number; readonly position: number }[];
+  readonly targets: readonly {
+    readonly descriptor: number;
+    readonly position: number;
+    /** Of the slab in this output of the tensor. */
+    readonly offset: number;
+  }[];
 }
 
 export interface SlabDone {
@@ -91,5 +96,5 @@ function write(target: SlabJob['targets'][number], bytes: Uint8Array): Checksum 
   let done = 0;
   while (done < bytes.byteLength)
     done += writeSync(target.descriptor, bytes, done, bytes.byteLength - done, target.position + done);
-  return checksumOf(bytes);
+  return checksumOf(bytes, target.offset);
 }

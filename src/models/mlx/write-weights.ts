@@ -7,8 +7,8 @@ import { alignedBuffer, writeFully, writeHeaderRest, writeHeaderStart } from '..
 import type { TensorFiles } from '../gguf/parts.ts';
 import { floatToHalf } from '../half.ts';
 import { rowSourceOf, RowReader, type RowChunk } from '../hugging-face/row-reader.ts';
-import { checksumOf, joinChecksums, NO_BYTES, type Checksum } from '../resume/checksum.ts';
 import type { PartialOutput } from '../resume/resumable-output.ts';
+import { addChecksums, checksumOf, formatChecksum, NO_BYTES } from '../scan/scan.ts';
 import type { ScaleArray, ScaleFault, ScaleType, ScaleWriter } from './block-format.ts';
 import type { PlannedTensor, RepackPlan } from './plan.ts';
 import type { PlacedOutput } from './shards.ts';
@@ -35,13 +35,16 @@ export async function writeWeights({ source, plan, output, onChunk, signal }: Wr
       const { tensor, outputs } = planned;
       if (output.isDone(tensor.name)) continue;
       const file = files[outputs[0]?.shard as number] as FileHandle;
-      let sums: readonly Checksum[] = outputs.map(() => NO_BYTES);
+      let done = outputs.map(() => ({ sum: NO_BYTES, bytes: 0 }));
       for await (const chunk of reader.chunks(rowSourceOf(tensor))) {
         const written = writeChunk(file, planned, { chunk, converter });
-        sums = sums.map((sum, i) => joinChecksums(sum, checksumOf(written[i] as Uint8Array)));
+        done = done.map(({ sum, bytes }, i) => {
+          const part = written[i] as Uint8Array;
+          return { sum: addChecksums(sum, checksumOf(part, bytes)), bytes: bytes + part.byteLength };
+        });
         onChunk(chunk.bytes.byteLength);
       }
-      output.tensorDone({ name: tensor.name, checksums: sums.map(({ crc }) => crc) });
+      output.tensorDone({ name: tensor.name, checksums: done.map(({ sum }) => formatChecksum(sum)) });
     }
     for (const [i, { header }] of plan.shards.entries()) writeHeaderStart(files[i] as FileHandle, header);
   } finally {

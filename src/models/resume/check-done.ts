@@ -2,8 +2,8 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSync } from 'node:fs';
-import { crc32 } from 'node:zlib';
 import { breathe } from '../file-io.ts';
+import { addChecksums, checksumOf, formatChecksum, NO_BYTES } from '../scan/scan.ts';
 
 const CHUNK_BYTES = 4 << 20;
 
@@ -15,7 +15,7 @@ export interface OutputPlace {
 }
 
 export interface DoneRequest {
-  readonly done: ReadonlyMap<string, readonly number[]>;
+  readonly done: ReadonlyMap<string, readonly string[]>;
   readonly places: ReadonlyMap<string, readonly OutputPlace[]>;
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (progress: { readonly doneBytes: number; readonly totalBytes: number }) => void;
@@ -33,7 +33,7 @@ export async function checkDone(path: string, { done, places, signal, onProgress
     for (const { name, checksums, outputs } of tensors) {
       let isSound = outputs.length > 0 && outputs.length === checksums.length;
       for (const [i, { file, offset, bytes }] of outputs.entries()) {
-        let crc = 0;
+        let sum = NO_BYTES;
         for (let at = 0; isSound && at < bytes;) {
           await breathe();
           signal?.throwIfAborted();
@@ -43,10 +43,10 @@ export async function checkDone(path: string, { done, places, signal, onProgress
             offset + at,
           );
           isSound = count > 0;
-          crc = crc32(buffer.subarray(0, count), crc);
+          sum = addChecksums(sum, checksumOf(buffer.subarray(0, count), at));
           at += count;
         }
-        isSound &&= crc === checksums[i];
+        isSound &&= formatChecksum(sum) === checksums[i];
       }
       if (isSound) sound.add(name);
       doneBytes += sizeOf(outputs);

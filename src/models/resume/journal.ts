@@ -22,7 +22,7 @@ const identitySchema = z.strictObject({
   /** sha256 of everything that is written but the tensors' values: header, places, types. */
   plan: z.string(),
 });
-const tensorSchema = z.strictObject({ tensor: z.string(), crc32: z.array(z.int().nonnegative()).max(3) });
+const tensorSchema = z.strictObject({ tensor: z.string(), sums: z.array(z.string().regex(/^[0-9a-f]{16}$/)).max(3) });
 /** A process that works on it; null: it ended and left the rest for later. */
 const sessionSchema = z.strictObject({ process: z.int().positive().nullable() });
 const lineSchema = z.union([tensorSchema, sessionSchema]);
@@ -33,7 +33,7 @@ export type SourceIdentity = z.infer<typeof sourceSchema>;
 
 export interface FoundJournal {
   readonly identity: ConversionIdentity;
-  readonly done: ReadonlyMap<string, readonly number[]>;
+  readonly done: ReadonlyMap<string, readonly string[]>;
   /** The process that wrote last, where it did not say that it ended. */
   readonly process: number | null;
   /** Without a last line that was cut off in the middle. */
@@ -55,7 +55,7 @@ export async function readJournal(path: string): Promise<FoundJournal | null> {
   try {
     const { unfinished: _, ...identity } = headerSchema.parse(JSON.parse(first ?? ''));
     const lines = rest.map((line) => lineSchema.parse(JSON.parse(line)));
-    const done = new Map(lines.flatMap((line) => ('tensor' in line ? [[line.tensor, line.crc32] as const] : [])));
+    const done = new Map(lines.flatMap((line) => ('tensor' in line ? [[line.tensor, line.sums] as const] : [])));
     const session = lines.findLast((line) => 'process' in line);
     return { identity, done, process: session?.process ?? null, wholeBytes };
   } catch (cause) {
@@ -90,7 +90,7 @@ function journalOn(file: number, header: unknown): Journal {
   if (header !== null) append(header);
   append({ process: process.pid });
   return {
-    tensorDone: ({ name, checksums }) => append({ tensor: name, crc32: checksums }),
+    tensorDone: ({ name, checksums }) => append({ tensor: name, sums: checksums }),
     close(isLeft) {
       try {
         if (isLeft) append({ process: null });
