@@ -49,6 +49,7 @@ const BARS: Readonly<Record<Quant, { readonly reference: number; readonly copy: 
   q4_k_m: { reference: 1, copy: null },
 };
 const PEAK_MB_MAX = 250;
+const BUILT = join(import.meta.dirname, '..', 'dist');
 
 interface Measurement {
   /** Until the process ended: what it wrote is then in the page cache. */
@@ -60,6 +61,7 @@ interface Measurement {
 
 /** Prints the tables. */
 export async function convert(): Promise<void> {
+  if (!existsSync(BUILT)) return console.log('There is no dist: npm run build');
   const wanted = (process.env['RUNOFF_BENCH_TYPES'] ?? [...QUANTS, 'vocabulary'].join(' ')).split(' ');
   const quants = QUANTS.filter((name) => wanted.includes(name));
   if (quants.length > 0) await convertWeights(quants);
@@ -164,13 +166,12 @@ function figure(value: number, decimals: number): string {
   return Number.isFinite(value) ? value.toFixed(decimals) : '-';
 }
 
-/** A fresh process each time: its peak is its own, and its code starts cold, as for a user. */
+/** A fresh process each time: its peak is its own, and its code starts cold, as for a user, who has it compiled. */
 function ourArguments(quant: Quant, folder: string, library: string | null): string[] {
-  const url = (name: string): string =>
-    JSON.stringify(pathToFileURL(join(import.meta.dirname, '..', 'src', 'models', 'convert', name)).href);
+  const url = (name: string): string => JSON.stringify(pathToFileURL(join(BUILT, 'models', 'convert', name)).href);
   const script = `
-    import { planFromFolder } from ${url('plan.ts')};
-    import { writeConverted } from ${url('convert-to-gguf.ts')};
+    import { planFromFolder } from ${url('plan.js')};
+    import { writeConverted } from ${url('convert-to-gguf.js')};
     const [folder, quant, out, libraryPath] = process.argv.slice(1);
     const plan = await planFromFolder(folder, { quant, tokenizer: new Map(), importance: null });
     await writeConverted(plan, out, { libraryPath: libraryPath || null, importancePath: null, onProgress() {} });`;
