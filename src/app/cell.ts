@@ -56,7 +56,6 @@ export async function runCell(machinery: Machinery, ask: CellAsk): Promise<CellO
   const startedMs = machinery.nowMs();
   await machinery.warmPageCache(prepared.modelPath);
   await append({ type: 'cell-start', ...where, elapsedMs: ask.elapsedMs() });
-  const before = await machinery.cpu(null);
   let running: RunningEngine | null = null;
   try {
     const loadTimeoutMs = Math.max(LOAD_TIMEOUT_MIN_MS, HANG_FACTOR * ask.startEstimateMs);
@@ -68,6 +67,8 @@ export async function runCell(machinery: Machinery, ask: CellAsk): Promise<CellO
     // A served model was loaded long before: connecting is no load.
     if (prepared.engine.modelFormat !== 'served')
       await append({ type: 'load', ...where, loadMs: running.loadMs, engineLoadMs: running.session.info.engineLoadMs });
+    // From here on: what a start suffers is in no request, and a busy start would reject a quiet measurement.
+    const before = await machinery.cpu(running.pid);
     const cut = await runRequests(machinery, ask, running.session, where);
     if (cut !== null) return { state: 'cut', reason: cut };
     const memory = await machinery.memory(running.pid);

@@ -60,6 +60,14 @@ describe('one disturbed block is measured again, in its pair', () => {
     expect(record.blocks).toEqual({ planned: 4, accepted: 4, rejected: 1 });
   });
 
+  test('looks that spread by 5% are what this machine is; one that stands out from them is not', async () => {
+    const usual = (look: number): number => 0.95 + 0.05 * ((look * 7) % 3);
+    expect(rejected((await run((look) => ({ speed: usual(look) }))).events)).toEqual([]);
+    const { events } = await run((look) => ({ speed: after(look) === 3 ? 0.7 : usual(look) }));
+    expect(rejected(events)).toEqual([expect.stringMatching(/^1\.0: the machine's own speed changed by 43% within/)]);
+    expect(rejected(events)[0]).toMatch(/limit 3[0-5]%/);
+  });
+
   test('8% slower is inside the limit', async () => {
     expect(rejected((await run((look) => (after(look) === 3 ? { speed: 0.925 } : {}))).events)).toEqual([]);
   });

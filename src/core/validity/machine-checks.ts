@@ -8,6 +8,16 @@ import { median } from '../stats/describe.ts';
 
 /** Off the baseline, or changed within the block. Reading alone spreads by some 4% on a quiet virtual machine. */
 const CANARY_CHANGE_MAX = 0.1;
+/**
+ * Where the looks of a session spread more, the machine is so, and running a block again does not help: it is disturbed when
+ * it stands out from them. In standard deviations: what chance alone reaches once in a hundred blocks of six looks, for
+ * the largest over the middle and for the range. What the spread does to the engines is in the intervals, and where it
+ * slowed them the rule on load names no winner (see load.ts).
+ */
+const SPREADS_OFF_MAX = 3;
+const SPREADS_CHANGE_MAX = 5;
+/** A machine that spreads more is too noisy, however usual that is. */
+const SPREAD_MAX = 0.06;
 /** Share of the time between engines in which some program waited. */
 const PRESSURE_MAX = 0.1;
 /** 1 MiB: a few pages of something idle come back on every system. */
@@ -122,23 +132,33 @@ function judgeCanary(
   const loads = readingsOf(looks).map((reading) => loadOf(reading, baseline));
   if (loads.length === 0) return QUIET;
   const [least, most] = [Math.min(...loads), Math.max(...loads)];
-  const limit = Math.log(1 + CANARY_CHANGE_MAX);
-  if (most - least > limit) {
-    const reason = `the machine's own speed changed by ${percent(Math.expm1(most - least))} within the block (limit ${percent(CANARY_CHANGE_MAX)})`;
+  const spread = spreadOf(readingsOf(session).map((reading) => loadOf(reading, baseline)));
+  const limitOf = (spreads: number): number => Math.max(Math.log(1 + CANARY_CHANGE_MAX), spreads * spread);
+  const [change, limit] = [limitOf(SPREADS_CHANGE_MAX), limitOf(SPREADS_OFF_MAX)];
+  if (most - least > change) {
+    const reason = `the machine's own speed changed by ${percent(Math.expm1(most - least))} within the block (limit ${percent(Math.expm1(change))})`;
     return { disturbances: [{ kind: 'canary', reason }], sustained: null };
   }
   if (most <= limit) return QUIET;
   const slower = `${percent(1 - Math.exp(-most))} slower than in most of this session`;
   const last = before === null ? undefined : readingsOf(before.looks).at(-1);
   const lastLoad = last === undefined ? null : loadOf(last, baseline);
-  const isLevel = lastLoad !== null && Math.max(most, lastLoad) - Math.min(least, lastLoad) <= limit;
+  const isLevel = lastLoad !== null && Math.max(most, lastLoad) - Math.min(least, lastLoad) <= change;
   return isLevel
     ? { disturbances: [], sustained: `the machine has settled at a speed ${slower}` }
     : {
-        disturbances: [{ kind: 'canary', reason: `the machine was ${slower} (limit ${percent(CANARY_CHANGE_MAX)})` }],
+        disturbances: [{ kind: 'canary', reason: `the machine was ${slower} (limit ${percent(-Math.expm1(-limit))})` }],
         sustained: null,
       };
 }
+
+/** Standard deviation of loads around their middle, of which nearly half may be disturbed. */
+function spreadOf(loads: readonly number[]): number {
+  return Math.min(SPREAD_MAX, NORMAL_OVER_MEDIAN * median(loads.map((load) => Math.abs(load))));
+}
+
+/** Of the absolute deviations of normal values, the standard deviation over the median. */
+const NORMAL_OVER_MEDIAN = 1.4826;
 
 const QUIET: BlockJudgement = { disturbances: [], sustained: null };
 

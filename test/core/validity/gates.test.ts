@@ -241,10 +241,13 @@ test('what the hypervisor takes all the time is no reason to run a block again, 
   expect(standingSteal(cells(0.03, 0.05, 0.04, 0.09, null))).toBeCloseTo(0.045, 12);
   expect(standingSteal(cells(0.4, 0.5))).toBe(0.1);
   expect(standingSteal(cells(null))).toBe(0);
-  expect(isBlockNoisy(cells(0.06), 0.04)).toEqual([]);
-  expect(isBlockNoisy(cells(0.061), 0.04)).toEqual([
-    'the hypervisor took 6.1% of the CPU from a (limit 6.0%, 4.0% is usual here)',
+  expect(isBlockNoisy(cells(0.03), 0.01)).toEqual([]);
+  expect(isBlockNoisy(cells(0.08), 0.04)).toEqual([]);
+  expect(isBlockNoisy(cells(0.081), 0.04)).toEqual([
+    'the hypervisor took 8.1% of the CPU from a (limit 8.0%, 4.0% is usual here)',
   ]);
+  expect(isBlockNoisy(cells(0.15), 0.1)).toEqual([]);
+  expect(isBlockNoisy(cells(0.151), 0.1)).toHaveLength(1);
 });
 
 test('a run is noisy when more than half of N were rejected, or rejections left it without a verdict', () => {
