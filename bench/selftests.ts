@@ -10,12 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { RESULT_FILE } from '../src/app/selftest/selftest.ts';
+import { RESULT_FILE, SELFTEST_PLAN } from '../src/app/selftest/selftest.ts';
 import type { SelftestResult } from '../src/app/selftest/selftest.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 20);
 /** The command's own default: half of it goes into the checks, and fewer than four blocks tell nothing. */
-const BUDGET_SECONDS = Number(process.env['BUDGET'] ?? 210);
+const BUDGET_SECONDS = Number(process.env['BUDGET'] ?? SELFTEST_PLAN.budgetSeconds);
 const THREADS = process.env['THREADS'] ?? '1';
 const CLI = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
 /** Of one core, in steps that a scheduler cannot even out. */
@@ -30,7 +30,7 @@ export async function selftests(): Promise<void> {
   console.log(
     `${RUNS} selftests of ${BUDGET_SECONDS} s, ${THREADS} thread; the second half beside a core that is half busy.\n`,
   );
-  console.log(`run  neighbour  ${'the same engine twice'.padEnd(44)}  an injected 30%`);
+  console.log(`run  neighbour  ${'the same engine twice'.padEnd(60)}  an injected 30%`);
   const results: { readonly busy: boolean; readonly result: SelftestResult }[] = [];
   try {
     for (let run = 0; run < RUNS; run += 1) {
@@ -38,7 +38,7 @@ export async function selftests(): Promise<void> {
       const result = await runOne(join(folder, String(run)), busy);
       results.push({ busy, result });
       console.log(
-        `${String(run + 1).padStart(3)}  ${(busy ? 'half a core' : 'none').padEnd(11)}${detailOf(result, SAME).padEnd(44)}  ${detailOf(result, SLOWER)}`,
+        `${String(run + 1).padStart(3)}  ${(busy ? 'half a core' : 'none').padEnd(11)}${detailOf(result, SAME).padEnd(60)}  ${detailOf(result, SLOWER)}`,
       );
     }
   } finally {
@@ -71,7 +71,7 @@ function itemOf({ items }: SelftestResult, id: string): { readonly outcome: stri
 
 function detailOf(result: SelftestResult, id: string): string {
   const { outcome, detail } = itemOf(result, id);
-  return `${outcome}: ${detail}`.slice(0, 60);
+  return `${outcome}: ${detail}`.slice(0, 90);
 }
 
 function summarise(results: readonly SelftestResult[], busy: boolean): void {

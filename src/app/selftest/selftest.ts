@@ -19,6 +19,7 @@ import {
   SLOWDOWNS,
 } from '../../core/selftest/selftest.ts';
 import type { Cheat, Clocks, Gate, Judgement, Outcome, Resolution } from '../../core/selftest/selftest.ts';
+import { runNoise } from '../../core/validity/noise.ts';
 import { atomicWrite } from '../../platform/files/atomic-write.ts';
 import { createRun } from '../../store/run-folder.ts';
 import { checkEngine } from '../check-engine.ts';
@@ -31,7 +32,7 @@ import { compareClocks } from './clocks.ts';
 import { cheating, copyOf, slowerBy } from './inject.ts';
 
 /** Short, so that five arms get blocks enough; request times are compared, for which these lengths do. */
-export const SELFTEST_PLAN = { prompts: [128], generate: 32, blocks: 8, budgetSeconds: 210 } as const;
+export const SELFTEST_PLAN = { prompts: [128], generate: 32, blocks: 8, budgetSeconds: 240 } as const;
 export const RESULT_FILE = 'selftest.json';
 /** An engine that hangs in a check must not eat the time of the comparison. */
 const CHECK_MS_MAX = 120_000;
@@ -230,14 +231,15 @@ function compareArms(
   arms: readonly Arm[],
 ): Pick<SelftestResult, 'items' | 'resolutions'> {
   const pairWith = (id: string): Comparison | null => comparePair(manifest, events, [plain, id]);
+  const noise = noiseIn(events, manifest);
   const items = arms.map(({ id, share }): SelftestItem => {
     const pair = pairWith(id);
     return share === null
-      ? { id: 'same', title: 'the same engine twice is no difference', ...judgeSame(pair) }
+      ? { id: 'same', title: 'the same engine twice is no difference', ...judgeSame(pair, noise) }
       : {
           id: `slower-${Math.round(100 * share)}`,
           title: `a copy slower by ${Math.round(100 * share)}% is found`,
-          ...judgeSlower(pair, { plain, share }),
+          ...judgeSlower(pair, { plain, share, noise }),
         };
   });
   const same = arms.find(({ share }) => share === null);
@@ -252,6 +254,12 @@ function compareArms(
             margin,
           }),
   };
+}
+
+/** Why there may be no comparison at all; null where the machine was quiet enough. */
+function noiseIn(events: readonly RunEvent[], { plan }: Manifest): string | null {
+  const { acceptedBlocks, rejected } = collect(events);
+  return runNoise({ planned: plan.blocks, accepted: acceptedBlocks.length, rejected, ended: true }).reason;
 }
 
 /** ln of the ratio of their request times, one an accepted block. */

@@ -31,11 +31,15 @@ export type Cheat = keyof typeof CHEATS;
 export type Gate = Pick<GateEvent, 'gate' | 'outcome' | 'detail'>;
 type Pair = Pick<Comparison, 'a' | 'b' | 'verdict' | 'faster' | 'ratio' | 'low' | 'high' | 'blockCount' | 'reasons'>;
 
-/** The same engine twice. Null: there was no comparison. */
-export function judgeSame(pair: Pair | null): Judgement {
-  if (pair === null || pair.verdict === 'NOT_COMPARED') return tooFew();
+/**
+ * The same engine twice. Null: there was no comparison.
+ * @param noise why blocks were rejected, where too many were
+ */
+export function judgeSame(pair: Pair | null, noise: string | null): Judgement {
+  if (pair === null || pair.verdict === 'NOT_COMPARED') return tooFew(noise);
   if (pair.verdict === 'NOISY') return noisy(pair);
   const told = `${pair.verdict}, ${intervalOf(pair)}`;
+  if (pair.verdict === 'LOAD_DEPENDENT') return busy(told, pair);
   if (pair.verdict === 'EQUIVALENT' || pair.verdict === 'INCONCLUSIVE') return { outcome: 'passed', detail: told };
   return {
     outcome: 'failed',
@@ -46,14 +50,15 @@ export function judgeSame(pair: Pair | null): Judgement {
 /** An engine against its copy that is slower by `share`. */
 export function judgeSlower(
   pair: Pair | null,
-  { plain, share }: { readonly plain: string; readonly share: number },
+  { plain, share, noise }: { readonly plain: string; readonly share: number; readonly noise: string | null },
 ): Judgement {
-  if (pair === null || pair.verdict === 'NOT_COMPARED') return tooFew();
+  if (pair === null || pair.verdict === 'NOT_COMPARED') return tooFew(noise);
   if (pair.verdict === 'NOISY') return noisy(pair);
   const told = `${pair.verdict}, ${intervalOf(pair)}`;
   const fasterId = pair.faster === null ? null : pair[pair.faster];
   if (fasterId === plain) return { outcome: 'passed', detail: told };
   if (fasterId !== null) return { outcome: 'failed', detail: `${told}: the wrong sign` };
+  if (pair.verdict === 'LOAD_DEPENDENT') return busy(told, pair);
   if (pair.verdict === 'VOID') return { outcome: 'failed', detail: `void: ${pair.reasons.join('; ')}` };
   if (share >= MUST_BE_FOUND) return { outcome: 'failed', detail: `${told}: not found` };
   if (pair.verdict === 'EQUIVALENT' && share > SLOWDOWNS[0])
@@ -130,12 +135,20 @@ export function resolutions(
   });
 }
 
-function tooFew(): Judgement {
-  return { outcome: 'undecided', detail: 'too few blocks fitted into the time' };
+function tooFew(noise: string | null): Judgement {
+  return noise === null ? { outcome: 'undecided', detail: 'too few blocks fitted into the time' } : noisyBecause(noise);
 }
 
 function noisy({ reasons }: Pair): Judgement {
-  return { outcome: 'undecided', detail: `NOISY: ${reasons[0] ?? 'other work took the processor'}` };
+  return noisyBecause(reasons[0] ?? 'other work took the processor');
+}
+
+function busy(told: string, { reasons }: Pair): Judgement {
+  return { outcome: 'undecided', detail: [told, ...reasons.slice(0, 1)].join(': ') };
+}
+
+function noisyBecause(reason: string): Judgement {
+  return { outcome: 'undecided', detail: `NOISY: ${reason}` };
 }
 
 function intervalOf({ ratio, low, high, blockCount }: Pair): string {

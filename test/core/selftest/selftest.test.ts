@@ -30,22 +30,30 @@ describe('the same engine twice', () => {
     ['INCONCLUSIVE', 'passed'],
     ['NOISY', 'undecided'],
     ['NOT_COMPARED', 'undecided'],
+    ['LOAD_DEPENDENT', 'undecided'],
     ['VOID', 'failed'],
   ] as const)('%s: %s', (verdict, outcome) => {
-    expect(judgeSame(pair(verdict)).outcome).toBe(outcome);
+    expect(judgeSame(pair(verdict), null).outcome).toBe(outcome);
   });
 
   test.each(['FASTER', 'SLIGHTLY_FASTER'] as const)('%s is a failure, whoever is faster', (verdict) => {
-    expect(judgeSame(pair(verdict, 'a')).outcome).toBe('failed');
-    expect(judgeSame(pair(verdict, 'b')).outcome).toBe('failed');
+    expect(judgeSame(pair(verdict, 'a'), null).outcome).toBe('failed');
+    expect(judgeSame(pair(verdict, 'b'), null).outcome).toBe('failed');
   });
 
   test('without a comparison nothing is told', () => {
-    expect(judgeSame(null)).toEqual({ outcome: 'undecided', detail: 'too few blocks fitted into the time' });
+    expect(judgeSame(null, null)).toEqual({ outcome: 'undecided', detail: 'too few blocks fitted into the time' });
+  });
+
+  test('without a comparison because of noise, the noise is the reason', () => {
+    expect(judgeSame(null, '3 of 3 blocks were disturbed: steal')).toEqual({
+      outcome: 'undecided',
+      detail: 'NOISY: 3 of 3 blocks were disturbed: steal',
+    });
   });
 
   test('the reason of a noisy run is named', () => {
-    expect(judgeSame(pair('NOISY')).detail).toBe('NOISY: foreign CPU 40%');
+    expect(judgeSame(pair('NOISY'), null).detail).toBe('NOISY: foreign CPU 40%');
   });
 });
 
@@ -56,18 +64,19 @@ describe('a slower copy', () => {
     ['FASTER', 'b', 0.3, 'failed'],
     ['SLIGHTLY_FASTER', 'b', 0.05, 'failed'],
     ['INCONCLUSIVE', null, 0.3, 'failed'],
+    ['LOAD_DEPENDENT', null, 0.3, 'undecided'],
     ['INCONCLUSIVE', null, 0.1, 'undecided'],
     ['EQUIVALENT', null, 0.1, 'failed'],
     ['EQUIVALENT', null, 0.05, 'undecided'],
     ['NOISY', null, 0.3, 'undecided'],
     ['VOID', null, 0.05, 'failed'],
   ] as const)('%s, faster %s, slowed by %d: %s', (verdict, faster, share, outcome) => {
-    expect(judgeSlower(pair(verdict, faster), { plain: 'plain', share }).outcome).toBe(outcome);
+    expect(judgeSlower(pair(verdict, faster), { plain: 'plain', share, noise: null }).outcome).toBe(outcome);
   });
 
   test('the order of the two in the comparison does not matter', () => {
     const swapped = { ...pair('FASTER', 'b'), a: 'copy', b: 'plain' };
-    expect(judgeSlower(swapped, { plain: 'plain', share: 0.3 }).outcome).toBe('passed');
+    expect(judgeSlower(swapped, { plain: 'plain', share: 0.3, noise: null }).outcome).toBe('passed');
   });
 });
 
