@@ -96,7 +96,7 @@ describe('few blocks', () => {
   test('four are firm at the level of the early look, three are not', () => {
     const ofBlocks = (count: number, alpha: number): unknown =>
       family({ a: times(100, count), b: times(150, count, 1) }, { alpha })[0]?.preliminary;
-    expect([ofBlocks(3, 0.002), ofBlocks(4, 0.002), ofBlocks(4, 0.005), ofBlocks(5, 0.05)]).toEqual([
+    expect([ofBlocks(3, 0.01), ofBlocks(4, 0.01), ofBlocks(4, 0.02), ofBlocks(5, 0.05)]).toEqual([
       true,
       false,
       true,

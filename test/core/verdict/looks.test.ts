@@ -24,13 +24,13 @@ test('the levels of every design sum to 5%', () => {
     expect(registerLooks(blocks, EARLY).reduce((sum, look) => sum + look.alpha, 0)).toBeCloseTo(0.05, 12);
   }
   expect(registerLooks(12, EARLY).map(({ alpha }) => alpha)).toEqual([
-    0.002,
+    0.01,
     0.005,
     0.01,
-    expect.closeTo(0.033, 12) as number,
+    expect.closeTo(0.025, 12) as number,
   ]);
-  expect(registerLooks(8, EARLY).map(({ alpha }) => alpha)).toEqual([0.002, 0.01, expect.closeTo(0.038, 12) as number]);
-  expect(registerLooks(6, EARLY).map(({ alpha }) => alpha)).toEqual([0.002, expect.closeTo(0.048, 12) as number]);
+  expect(registerLooks(8, EARLY).map(({ alpha }) => alpha)).toEqual([0.01, 0.01, expect.closeTo(0.03, 12) as number]);
+  expect(registerLooks(6, EARLY).map(({ alpha }) => alpha)).toEqual([0.01, expect.closeTo(0.04, 12) as number]);
 });
 
 test('records from before there was an early look keep the levels that they registered', () => {
@@ -41,11 +41,11 @@ test('records from before there was an early look keep the levels that they regi
 
 test('five blocks are tested with all of them, and pay for the look after four', () => {
   const looks = registerLooks(12, EARLY);
-  expect(analysisFor({ looks, accepted: 5, state: 'running' })).toMatchObject({ blocks: 4, alpha: 0.002 });
-  expect(analysisFor({ looks, accepted: 4, state: 'ended' })).toMatchObject({ blocks: 4, alpha: 0.002 });
+  expect(analysisFor({ looks, accepted: 5, state: 'running' })).toMatchObject({ blocks: 4, alpha: 0.01 });
+  expect(analysisFor({ looks, accepted: 4, state: 'ended' })).toMatchObject({ blocks: 4, alpha: 0.01 });
   const ended = analysisFor({ looks, accepted: 5, state: 'ended' });
   expect(ended?.blocks).toBe(5);
-  expect(ended?.alpha).toBeCloseTo(0.048, 12);
+  expect(ended?.alpha).toBeCloseTo(0.04, 12);
 });
 
 test('a running run is tested at the last look it passed, and not at all before the first', () => {
@@ -80,7 +80,7 @@ test('the last look pays for what the looks before it spend on retiring engines'
   ]);
   expect(withAlphas([6, 8], 0.001)[1]?.alpha).toBeCloseTo(0.039, 12);
   expect(withAlphas([6], 0.001)).toEqual([{ blocks: 6, alpha: 0.05 }]);
-  expect(withAlphas([4, 6, 8, 12], 0.001)[3]?.alpha).toBeCloseTo(0.03, 12);
+  expect(withAlphas([4, 6, 8, 12], 0.001)[3]?.alpha).toBeCloseTo(0.022, 12);
 });
 
 test('a level that no plan registers leaves half of the last look', () => {
