@@ -17,9 +17,9 @@ import { cacheFolder } from '../src/platform/folders.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
 import { ensureLlamaBench, requireOneLibrary } from './peers/build-llama-bench.ts';
 import { askLibrary, askLlamaBench, askMlx, askMlxBenchmark, askServer } from './peers/contenders.ts';
-import type { Shape } from './peers/contenders.ts';
+import type { LibraryReading, Shape } from './peers/contenders.ts';
 import { ratioOf } from './peers/shares.ts';
-import { llamaTable, mlxTable, ratioText } from './peers/tables.ts';
+import { llamaTable, mlxTable, pairTable, ratioText } from './peers/tables.ts';
 import type { LlamaRound, MlxRound } from './peers/tables.ts';
 
 /** Some 50 seconds each on two cores of 2024. */
@@ -27,6 +27,8 @@ const ROUNDS = Number(process.env['ROUNDS'] ?? 6);
 const REPETITIONS = Number(process.env['REPETITIONS'] ?? 3);
 /** Some 30 seconds each; 0 leaves MLX out. */
 const MLX_ROUNDS = Number(process.env['MLX_ROUNDS'] ?? 3);
+/** Only what one process compares, some 8 seconds a repetition: neither llama-bench nor a server is started. */
+const PAIRS_ONLY = process.env['ONLY'] === 'pairs';
 /** As in a plan: blocks have room for this many. */
 const ROUNDS_MAX = 100;
 const SEED = 1;
@@ -54,8 +56,9 @@ export async function peers(): Promise<void> {
   // The programs that we start are in groups of their own: they do not hear of it.
   process.once('SIGINT', () => controller.abort());
   try {
-    await llama(controller.signal);
-    if (MLX_ROUNDS > 0) await mlx(controller.signal);
+    if (PAIRS_ONLY) await pairs(controller.signal);
+    else await llama(controller.signal);
+    if (!PAIRS_ONLY && MLX_ROUNDS > 0) await mlx(controller.signal);
   } catch (error) {
     if (!(error instanceof AppError) && !controller.signal.aborted) throw error;
     console.error(error instanceof AppError ? `${error.message}\n${error.hint ?? ''}` : 'interrupted');
@@ -97,6 +100,22 @@ async function llama(signal: AbortSignal): Promise<void> {
   console.log(`one library${isProven ? ', asked of the loader' : ''}: ${bench.hashes}`);
   console.log(['', ...llamaTable(rounds, LLAMA_SHAPE)].join('\n'));
   console.log(WHAT_IS_MEASURED);
+}
+
+async function pairs(signal: AbortSignal): Promise<void> {
+  const run = await prepare(['libllama'], LLAMA_SHAPE, { signal });
+  const library = engineOf(run, 'libllama');
+  const rounds: LibraryReading[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    signal.throwIfAborted();
+    await realMachinery.warmPageCache(library.modelPath);
+    rounds.push(await askLibrary(library, run, LLAMA_SHAPE, round));
+    say(`round ${round + 1} of ${ROUNDS}`);
+  }
+  console.log(
+    `${run.manifest.models[0]?.name}, ${run.manifest.settings.threads} thread; ${ROUNDS} processes, ${REPETITIONS} pairs of requests in random order in each\n`,
+  );
+  console.log(pairTable(rounds, LLAMA_SHAPE).join('\n'));
 }
 
 function soFar(rounds: readonly LlamaRound[]): string {

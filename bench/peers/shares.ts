@@ -46,7 +46,7 @@ export function splitShares(rounds: readonly TokenTime[]): Record<Part, Estimate
     transport: (transport ?? 0) / total,
     rest: (total - engine - (process ?? 0) - sampling - (transport ?? 0)) / total,
   }));
-  const share = (part: Part): Estimate => meanOf(shares.map((values) => values[part]));
+  const share = (part: Part): Estimate => meanShare(shares.map((values) => values[part]));
   const has = (part: 'process' | 'transport'): boolean => rounds.some((round) => round[part] !== null);
   return {
     engine: share('engine'),
@@ -57,7 +57,8 @@ export function splitShares(rounds: readonly TokenTime[]): Record<Part, Estimate
   };
 }
 
-function meanOf(values: readonly number[]): Estimate {
+/** Mean with its t interval; bounds are null below three values. */
+export function meanShare(values: readonly number[]): Estimate {
   if (values.length >= ROUNDS_MIN) return meanInterval(values, CONFIDENCE);
   return { estimate: values.reduce((sum, value) => sum + value, 0) / values.length, low: null, high: null };
 }

@@ -2,7 +2,7 @@
 import { median } from 'simple-statistics';
 import type { LibraryReading, ServerReading, Shape } from './contenders.ts';
 import type { PeerReading } from './readings.ts';
-import { judge, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
+import { judge, meanShare, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
 import type { Estimate, Part, TokenTime } from './shares.ts';
 
 /** What one round measured, a fresh process for each. */
@@ -38,6 +38,22 @@ export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, genera
     ...Object.entries(prefill.through).map(
       ([name, ratio]) => `prefill ${name}: within 0.98-1.02: ${judgement(ratio, RATIO_LIMITS, rounds.length)}`,
     ),
+  ];
+}
+
+/** One process a round: runoff's requests beside llama-bench's loop, and nothing that crosses processes. */
+export function pairTable(rounds: readonly LibraryReading[], { promptTokens }: Shape): string[] {
+  const ratio = (metric: keyof PeerReading): Estimate =>
+    ratioOf(
+      rounds.map(({ through }) => through[metric]),
+      rounds.map(({ loop }) => loop[metric]),
+    );
+  const [prefill, decode] = [ratio('prefillMs'), ratio('decodeMs')];
+  const sampling = meanShare(rounds.map(({ samplingMs, through }) => samplingMs / through.decodeMs));
+  return [
+    `runoff, libllama, of llama-bench's loop in the same process (95%)`,
+    `prefill of ${promptTokens} tokens   ${ratioText(prefill)}   within 0.98-1.02: ${judgement(prefill, RATIO_LIMITS, rounds.length)}`,
+    `decode after ${promptTokens}          ${ratioText(decode)}   sampling, share of a token's time: ${shareText(sampling)}`,
   ];
 }
 
