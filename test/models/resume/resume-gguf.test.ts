@@ -70,7 +70,7 @@ const doneTensors = async (): Promise<string[]> =>
     .flatMap((line) => (line.startsWith('{"tensor"') ? [(JSON.parse(line) as { tensor: string }).tensor] : []));
 
 describe('an interrupted conversion', () => {
-  test.each([1, 2, 9, 40, 80])('stopped at chunk %i and resumed is the same file', async (chunk) => {
+  test.each([1, 2, 9, 40, 78])('stopped at chunk %i and resumed is the same file', async (chunk) => {
     const whole = await uninterrupted();
     await failure(convert(abortAt(chunk)));
     const before = (await written()).includes('out.gguf.partial') ? (await doneTensors()).length : 0;
