@@ -187,7 +187,7 @@ class Measurement {
       case 'close-block': {
         const { block, attempt } = action;
         const { disturbances, sustained, busiest } = await this.watcher.closeBlock();
-        const ended = this.endedCells();
+        const ended = compared(this.endedCells(), plan);
         const seen = isBlockNoisy(
           ended.filter((cell) => cell.block === block && cell.attempt === attempt),
           standingSteal(ended),
@@ -348,4 +348,10 @@ function isRecordFailure(error: unknown): boolean {
 
 function hintOf(error: unknown): string | null {
   return error instanceof Error && 'hint' in error && typeof error.hint === 'string' ? error.hint : null;
+}
+
+/** A reference backend is in no comparison: what disturbs it spoils none. Where there is nothing else, it counts. */
+function compared<Cell extends { readonly engine: string }>(cells: readonly Cell[], { engines }: RunPlan): Cell[] {
+  const ranked = engines.filter(({ referenceBackend }) => referenceBackend === null).map(({ engine }) => engine);
+  return cells.filter(({ engine }) => ranked.length === 0 || ranked.includes(engine));
 }

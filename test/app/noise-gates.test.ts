@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RunEvent } from '../../src/core/record.ts';
 import { protocolOf, simulate } from './simulation.ts';
-import type { Simulated, SimulatedLook } from './simulation.ts';
+import type { Simulated, SimulatedEngine, SimulatedLook } from './simulation.ts';
 
 const ENGINES = [{ id: 'alpha' }, { id: 'beta' }] as const;
 const PLAN = { blocks: 4, iterations: 3, budgetMs: 600_000 } as const;
@@ -99,6 +99,21 @@ describe('one disturbed block is measured again, in its pair', () => {
       `0.0: programs waited for ${what} in 30% of the time between engines (limit 10%)`,
     ]);
   });
+});
+
+test('what disturbs an unranked engine rejects no block, and an engine that is alone is not spared', async () => {
+  const slow = { id: 'slow', referenceBackend: 'not built for speed' };
+  const disturbed = async (engines: readonly SimulatedEngine[], engine: string): Promise<number> => {
+    const { events } = await simulate({
+      engines,
+      plan: PLAN,
+      interferenceAt: (_cell, at) => (at === engine ? { foreignCpuShare: 0.4 } : {}),
+    });
+    return rejected(events).length;
+  };
+  expect(await disturbed([...ENGINES, slow], 'slow')).toBe(0);
+  expect(await disturbed([...ENGINES, slow], 'alpha')).toBeGreaterThan(0);
+  expect(await disturbed([slow], 'slow')).toBeGreaterThan(0);
 });
 
 describe('what does not stop makes the run NOISY, with the remedy', () => {

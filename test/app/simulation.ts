@@ -61,7 +61,7 @@ export interface SimulationOptions {
   /** Everything takes this many times longer from this moment on. */
   readonly slowFrom?: { readonly atMs: number; readonly factor: number };
   /** Interference of a cell; quiet without it. */
-  readonly interferenceAt?: (cell: number) => Partial<Interference>;
+  readonly interferenceAt?: (cell: number, engine: string) => Partial<Interference>;
   /** Of the model: 5 GB a token make 4 tokens/s the most that 20 GB/s allow. */
   readonly traffic?: ModelTraffic;
   /** What the looks at the machine see, counted from 0; without it there is no canary and nothing is told. */
@@ -200,6 +200,7 @@ class SimulatedMachine implements Machinery {
   running = 0;
   private clockMs = 0;
   private cells = 0;
+  private engine = '';
   private requests = 0;
   private readonly launches = new Map<string, number>();
   private readonly options: SimulationOptions;
@@ -252,11 +253,12 @@ class SimulatedMachine implements Machinery {
     };
   }
 
-  interference = (): Interference => ({ ...QUIET, ...this.options.interferenceAt?.(this.cells++) });
+  interference = (): Interference => ({ ...QUIET, ...this.options.interferenceAt?.(this.cells++, this.engine) });
 
   async start({ engine: { id } }: PreparedEngine, settings: EngineSettings, timeoutMs: number): Promise<RunningEngine> {
     const engine = this.options.engines.find((candidate) => candidate.id === id);
     if (engine === undefined) throw new TypeError(`no engine ${id}`);
+    this.engine = id;
     const launch = (this.launches.get(id) ?? 0) + 1;
     this.launches.set(id, launch);
     const fault = faultOf(engine, launch);

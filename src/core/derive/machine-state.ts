@@ -18,15 +18,19 @@ export function loadsOf(
   return runLoad(events, accepted)?.byBlock ?? null;
 }
 
-/** ln slowdown by the hypervisor by accepted block; null where the system does not tell. */
+/** ln slowdown of the ranked engines by the hypervisor, by accepted block; null where the system does not tell. */
 export function stolenOf(
   events: readonly RunEvent[],
   acceptedBlocks: readonly number[],
-  { machine, settings }: Pick<Manifest, 'machine' | 'settings'>,
+  { machine, settings, engines }: Pick<Manifest, 'machine' | 'settings' | 'engines'>,
 ): readonly (number | null)[] {
   const attempts = acceptedAttempts(events);
+  const unranked = new Set(engines.flatMap(({ id, referenceBackend }) => (referenceBackend === null ? [] : [id])));
   const cells = events.flatMap((event) =>
-    event.type === 'cell-end' && event.state === 'complete' && attempts.get(event.block) === event.attempt
+    event.type === 'cell-end' &&
+    event.state === 'complete' &&
+    attempts.get(event.block) === event.attempt &&
+    !unranked.has(event.engine)
       ? [{ block: event.block, stealShare: event.interference.stealShare }]
       : [],
   );
