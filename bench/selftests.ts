@@ -24,13 +24,14 @@ const HALF_BUSY =
 const TIMEOUT_MS = 20 * 60_000;
 const SAME = 'same';
 const SLOWER = 'slower-30';
+const DETAIL_WIDTH = 90;
 
 export async function selftests(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'runoff-selftests-'));
   console.log(
     `${RUNS} selftests of ${BUDGET_SECONDS} s, ${THREADS} thread; the second half beside a core that is half busy.\n`,
   );
-  console.log(`run  neighbour  ${'the same engine twice'.padEnd(60)}  an injected 30%`);
+  console.log(`run  neighbour  ${'the same engine twice'.padEnd(DETAIL_WIDTH)}  an injected 30%`);
   const results: { readonly busy: boolean; readonly result: SelftestResult }[] = [];
   try {
     for (let run = 0; run < RUNS; run += 1) {
@@ -38,7 +39,7 @@ export async function selftests(): Promise<void> {
       const result = await runOne(join(folder, String(run)), busy);
       results.push({ busy, result });
       console.log(
-        `${String(run + 1).padStart(3)}  ${(busy ? 'half a core' : 'none').padEnd(11)}${detailOf(result, SAME).padEnd(60)}  ${detailOf(result, SLOWER)}`,
+        `${String(run + 1).padStart(3)}  ${(busy ? 'half a core' : 'none').padEnd(11)}${detailOf(result, SAME).padEnd(DETAIL_WIDTH)}  ${detailOf(result, SLOWER)}`,
       );
     }
   } finally {
@@ -71,7 +72,7 @@ function itemOf({ items }: SelftestResult, id: string): { readonly outcome: stri
 
 function detailOf(result: SelftestResult, id: string): string {
   const { outcome, detail } = itemOf(result, id);
-  return `${outcome}: ${detail}`.slice(0, 90);
+  return `${outcome}: ${detail}`.slice(0, DETAIL_WIDTH);
 }
 
 function summarise(results: readonly SelftestResult[], busy: boolean): void {

@@ -10,7 +10,7 @@ import { predictRestMs } from '../core/protocol/predict.ts';
 import { progressFromEvents } from '../core/protocol/progress.ts';
 import type { RunEvent } from '../core/record.ts';
 import { earlyEndGate, tokenCountGate, truncationGate } from '../core/validity/gates.ts';
-import { isBlockNoisy, standingSteal } from '../core/validity/noise.ts';
+import { comparedCells, isBlockNoisy, standingSteal } from '../core/validity/noise.ts';
 import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import type { RunLog } from '../store/run-folder.ts';
@@ -187,7 +187,7 @@ class Measurement {
       case 'close-block': {
         const { block, attempt } = action;
         const { disturbances, sustained, busiest } = await this.watcher.closeBlock();
-        const ended = compared(this.endedCells(), plan);
+        const ended = comparedCells(this.endedCells(), this.ask.log.manifest.engines);
         const seen = isBlockNoisy(
           ended.filter((cell) => cell.block === block && cell.attempt === attempt),
           standingSteal(ended),
@@ -348,10 +348,4 @@ function isRecordFailure(error: unknown): boolean {
 
 function hintOf(error: unknown): string | null {
   return error instanceof Error && 'hint' in error && typeof error.hint === 'string' ? error.hint : null;
-}
-
-/** A reference backend is in no comparison: what disturbs it spoils none. Where there is nothing else, it counts. */
-function compared<Cell extends { readonly engine: string }>(cells: readonly Cell[], { engines }: RunPlan): Cell[] {
-  const ranked = engines.filter(({ referenceBackend }) => referenceBackend === null).map(({ engine }) => engine);
-  return cells.filter(({ engine }) => ranked.length === 0 || ranked.includes(engine));
 }

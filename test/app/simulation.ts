@@ -222,6 +222,8 @@ class SimulatedMachine implements Machinery {
   }
 
   async cpu(): ReturnType<Machinery['cpu']> {
+    // What a start suffers is in no request.
+    if (this.running === 0) throw new TypeError('interference is counted from the engine that is ready');
     return {
       atMs: this.clockMs,
       machine: { busyMs: 0, idleMs: 0, stealMs: null, coreCount: 2 },

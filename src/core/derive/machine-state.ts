@@ -4,6 +4,7 @@ import type { Manifest, RunEvent } from '../record.ts';
 import { mean } from '../stats/describe.ts';
 import { runLoad, stolenByBlock } from '../validity/load.ts';
 import { baselineOf, loadOf, readingsOf } from '../validity/machine-checks.ts';
+import { comparedCells } from '../validity/noise.ts';
 import type { FamiliesInput } from './families.ts';
 
 type CanaryBest = NonNullable<NonNullable<MachineState['canary']>['best']>;
@@ -25,16 +26,15 @@ export function stolenOf(
   { machine, settings, engines }: Pick<Manifest, 'machine' | 'settings' | 'engines'>,
 ): readonly (number | null)[] {
   const attempts = acceptedAttempts(events);
-  const unranked = new Set(engines.flatMap(({ id, referenceBackend }) => (referenceBackend === null ? [] : [id])));
   const cells = events.flatMap((event) =>
-    event.type === 'cell-end' &&
-    event.state === 'complete' &&
-    attempts.get(event.block) === event.attempt &&
-    !unranked.has(event.engine)
-      ? [{ block: event.block, stealShare: event.interference.stealShare }]
+    event.type === 'cell-end' && event.state === 'complete' && attempts.get(event.block) === event.attempt
+      ? [{ engine: event.engine, block: event.block, stealShare: event.interference.stealShare }]
       : [],
   );
-  return stolenByBlock(cells, acceptedBlocks, { cores: machine.logicalCores, threads: settings.threads });
+  return stolenByBlock(comparedCells(cells, engines), acceptedBlocks, {
+    cores: machine.logicalCores,
+    threads: settings.threads,
+  });
 }
 
 function acceptedAttempts(events: readonly RunEvent[]): Map<number, number> {

@@ -18,6 +18,15 @@ const STANDING_STEAL_MAX = 0.1;
  */
 const STEAL_BURST_MAX = 0.05;
 
+/** Without those of reference backends, which are in no comparison: what disturbs them spoils none. All where all are such. */
+export function comparedCells<Cell extends { readonly engine: string }>(
+  cells: readonly Cell[],
+  engines: readonly { readonly id: string; readonly referenceBackend: string | null }[],
+): readonly Cell[] {
+  const ranked = new Set(engines.filter(({ referenceBackend }) => referenceBackend === null).map(({ id }) => id));
+  return ranked.size === 0 ? cells : cells.filter(({ engine }) => ranked.has(engine));
+}
+
 /** What the hypervisor took in most processes of a session, of all cores; 0 where it is not told. */
 export function standingSteal(cells: readonly { readonly interference: Interference }[]): number {
   const shares = cells.flatMap(({ interference: { stealShare } }) => stealShare ?? []);
