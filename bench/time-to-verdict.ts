@@ -13,7 +13,7 @@ import { measure } from '../src/app/measure.ts';
 import { prepareRun } from '../src/app/prepare.ts';
 import type { PreparedRun } from '../src/app/prepare.ts';
 import { copyOf, slowerBy } from '../src/app/selftest/inject.ts';
-import { comparePair } from '../src/core/derive/compare-pair.ts';
+import { comparePair, pairOf } from '../src/core/derive/compare-pair.ts';
 import type { RunEvent } from '../src/core/record.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
 import { createRun } from '../src/store/run-folder.ts';
@@ -258,7 +258,7 @@ async function asRunoff(
     const ui = { line() {}, status() {}, done() {} };
     const engines = [prepared, other];
     await measure({ ...run, log, engines, budgetMs: BUDGET_MS, machinery: realMachinery, signal, ui });
-    const pair = comparePair(manifest, log.events, [prepared.engine.id, other.engine.id]);
+    const pair = comparePair(pairOf(manifest, log.events, [prepared.engine.id, other.engine.id]));
     return { faster: pair?.faster ?? null, seconds: engineSeconds(log.events) };
   } finally {
     await log.close();

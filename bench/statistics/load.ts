@@ -11,7 +11,7 @@ import type { Comparison, Interference, RunEvent } from '../../src/core/record.t
 import { fasterMean } from '../../src/core/stats/describe.ts';
 import { runLoad, stolenByBlock } from '../../src/core/validity/load.ts';
 import { judgeBlock } from '../../src/core/validity/machine-checks.ts';
-import { isBlockNoisy, standingSteal } from '../../src/core/validity/noise.ts';
+import { isBlockNoisy, usualSteal } from '../../src/core/validity/noise.ts';
 import { compareFamily, isResolved } from '../../src/core/verdict/compare-family.ts';
 import { registerLooks } from '../../src/core/verdict/looks.ts';
 import { REGIMES } from './regimes.ts';
@@ -95,6 +95,21 @@ const bursts: LoadRegime = (random) => {
   };
 };
 
+/** As measured on a host whose guests come and go: some 2%, from 0 to 8%, alike in processes that follow each other. */
+const waves: LoadRegime = (random) => {
+  let level = 0;
+  let share = 0.02;
+  return {
+    now: () => -Math.log1p(-share),
+    work: () => {
+      level = 0.6 * level + 0.55 * normal(random);
+      share = Math.min(0.2, 0.02 * Math.exp(level));
+      return -Math.log1p(-share);
+    },
+    stolen: () => share,
+  };
+};
+
 /** As measured on a host with many guests: looks and processes spread by 6%, neighbours in time somewhat alike. */
 const restless: LoadRegime = (random) => {
   let level = 0;
@@ -114,6 +129,7 @@ export const LOAD_REGIMES: Readonly<Record<string, LoadRegime>> = {
   'self-heating': selfHeating,
   steal,
   bursts,
+  waves,
   restless,
 };
 
@@ -167,7 +183,7 @@ export function loadedRun(
     if (place.attempt === 0) firstTries.push(values);
     const stolen = isBlockNoisy(
       cells.filter(({ block, attempt }) => block === place.block && attempt === place.attempt),
-      standingSteal(cells),
+      usualSteal(cells),
     );
     const noisy = stolen.length > 0 || judgeBlock(events).disturbances.length > 0;
     const state = noisy ? ('rejected' as const) : ('accepted' as const);

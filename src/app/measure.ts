@@ -8,9 +8,9 @@ import { nextAction } from '../core/protocol/next-action.ts';
 import type { Action, PlannedEngine, Progress, RunPlan } from '../core/protocol/plan-types.ts';
 import { predictRestMs } from '../core/protocol/predict.ts';
 import { progressFromEvents } from '../core/protocol/progress.ts';
-import type { RunEvent } from '../core/record.ts';
+import type { EngineFacts, RunEvent } from '../core/record.ts';
 import { earlyEndGate, tokenCountGate, truncationGate } from '../core/validity/gates.ts';
-import { comparedCells, isBlockNoisy, standingSteal } from '../core/validity/noise.ts';
+import { judgeAttempt } from '../core/validity/judge-attempt.ts';
 import { promptCacheGate } from '../core/validity/prompt-cache.ts';
 import type { Workload } from '../core/workload/build-prompts.ts';
 import type { RunLog } from '../store/run-folder.ts';
@@ -31,11 +31,20 @@ export interface MeasureAsk {
   readonly bannedTokens: readonly number[];
   readonly bosToken: number | null;
   readonly vocabularySize: number;
+  /** Engines that are copies of another one of these, by id: its check is theirs, too. */
+  readonly copies?: ReadonlyMap<string, EngineCopy>;
   /** Measuring time allowed over all sessions, ms. */
   readonly budgetMs: number;
   readonly machinery: Machinery;
   readonly signal: AbortSignal;
   readonly ui: Ui;
+}
+
+export interface EngineCopy {
+  /** The engine that is checked. */
+  readonly of: string;
+  /** Times of the copy over its: for the plan. */
+  readonly slowdown: number;
 }
 
 type EndState = 'complete' | 'interrupted';
@@ -129,7 +138,11 @@ class Measurement {
     const isOpen = !this.ask.log.events.some((event) => event.type === 'plan');
     for (const [index, prepared] of this.ask.engines.entries()) {
       const { id } = prepared.engine;
-      if (isOpen && this.pilotOf(id) === undefined) await this.checkOne(prepared, this.ask.engines.length - index);
+      const copy = this.ask.copies?.get(id);
+      if (isOpen && this.pilotOf(id) === undefined) {
+        if (copy === undefined) await this.checkOne(prepared, this.ask.engines.length - index);
+        else await this.takeCheck(prepared, copy);
+      }
       const pilot = this.pilotOf(id);
       if (pilot === undefined) continue;
       planned.push({ id, referenceBackend: prepared.found.referenceBackend, pilot });
@@ -169,6 +182,23 @@ class Measurement {
     }
   }
 
+  /** What holds for an engine holds for its copy; only its times are others. */
+  private async takeCheck({ engine: { id, title } }: PreparedEngine, { of, slowdown }: EngineCopy): Promise<void> {
+    const pilot = this.pilotOf(of);
+    const facts = this.factsOf(of);
+    if (pilot === undefined || facts === undefined) return;
+    const { log } = this.ask;
+    // Not told: nobody checked it.
+    await log.append({ type: 'engine-facts', facts: { ...facts, id, title } });
+    const { prefillMsPerToken, decodeMsPerToken } = pilot;
+    await log.append({
+      ...pilot,
+      engine: id,
+      prefillMsPerToken: slowdown * prefillMsPerToken,
+      decodeMsPerToken: slowdown * decodeMsPerToken,
+    });
+  }
+
   private async carryOut(plan: RunPlan): Promise<string> {
     let progress: Progress = progressFromEvents(this.ask.log.events);
     for (;;) {
@@ -186,13 +216,11 @@ class Measurement {
         return { ...progress, cells: [...progress.cells, await this.cell(action, plan, progress)] };
       case 'close-block': {
         const { block, attempt } = action;
-        const { disturbances, sustained, busiest } = await this.watcher.closeBlock();
-        const ended = comparedCells(this.endedCells(), this.ask.log.manifest.engines);
-        const seen = isBlockNoisy(
-          ended.filter((cell) => cell.block === block && cell.attempt === attempt),
-          standingSteal(ended),
-        );
-        const reasons = [...seen, ...disturbances.map(({ reason }) => reason)].slice(0, 50);
+        const busiest = await this.watcher.closeBlock();
+        const { events, manifest } = this.ask.log;
+        const judged = judgeAttempt(events, manifest.engines, { block, attempt });
+        const { sustained } = judged;
+        const reasons = [...judged.reasons];
         const state = reasons.length > 0 ? ('rejected' as const) : ('accepted' as const);
         await this.append({
           type: 'block-end',
@@ -295,20 +323,15 @@ class Measurement {
     }
   }
 
-  /** Of this session: what the hypervisor took yesterday says nothing about today. */
-  private endedCells(): Extract<RunEvent, { type: 'cell-end' }>[] {
-    const { events } = this.ask.log;
-    const start = events.findLastIndex(({ type }) => type === 'session');
-    return events
-      .slice(start + 1)
-      .filter((event) => event.type === 'cell-end')
-      .filter(({ state }) => state === 'complete');
-  }
-
   /** What the check found; it is in the log, so that a resumed run sends the same texts. */
   private addedTokens(id: string): number {
+    return this.factsOf(id)?.addedPromptTokens ?? 0;
+  }
+
+  /** As reported after loading. */
+  private factsOf(id: string): EngineFacts | undefined {
     const event = this.ask.log.events.findLast((item) => item.type === 'engine-facts' && item.facts.id === id);
-    return event?.type === 'engine-facts' ? (event.facts.addedPromptTokens ?? 0) : 0;
+    return event?.type === 'engine-facts' ? event.facts : undefined;
   }
 
   private pilotOf(id: string): Extract<RunEvent, { type: 'pilot' }> | undefined {

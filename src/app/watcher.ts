@@ -3,8 +3,6 @@ import type { BusyProgram } from '../core/doctor/facts.ts';
 import type { CanaryPlanEvent } from '../core/machine-check-schema.ts';
 import type { CanaryCost } from '../core/protocol/canary-plan.ts';
 import type { Manifest, RunEvent } from '../core/record.ts';
-import { judgeBlock } from '../core/validity/machine-checks.ts';
-import type { BlockJudgement } from '../core/validity/machine-checks.ts';
 import type { MachineWatch } from '../platform/canary/machine-watch.ts';
 import type { Machinery } from './machinery.ts';
 
@@ -50,15 +48,15 @@ export class Watcher {
     await this.look(this.plan?.mode === 'cells');
   }
 
-  /** When all processes of a block have run. @returns what disturbed it */
-  async closeBlock(): Promise<BlockJudgement & { readonly busiest: BusyProgram[] }> {
+  /** The last look of a block, when all its processes have run. @returns who was busy beside it, the busiest first */
+  async closeBlock(): Promise<BusyProgram[]> {
     if (this.plan?.mode === 'blocks') await this.look(true);
     const busiest = [...this.busy]
       .map(([name, coreShare]) => ({ name: name.slice(0, 100), coreShare }))
       .toSorted((left, right) => right.coreShare - left.coreShare)
       .slice(0, NAMES_MAX);
     this.busy.clear();
-    return { ...judgeBlock(this.ask.events), busiest };
+    return busiest;
   }
 
   async close(): Promise<void> {

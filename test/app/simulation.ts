@@ -1,5 +1,6 @@
 /** The whole protocol on simulated engines and a simulated clock: `measure()` with everything that it touches replaced. */
 import { measure } from '../../src/app/measure.ts';
+import type { MeasureAsk } from '../../src/app/measure.ts';
 import type { Machinery, PreparedEngine, RunningEngine } from '../../src/app/machinery.ts';
 import { GATE_PROMPTS } from '../../src/app/check-engine.ts';
 import type { AvailableEngine, Engine, EngineSettings, GenerateRequest, Generation } from '../../src/core/engine.ts';
@@ -70,6 +71,7 @@ export interface SimulationOptions {
   readonly interruptAtRequest?: number;
   /** The disk is full from this event on. */
   readonly diskFullAtEvent?: number;
+  readonly copies?: MeasureAsk['copies'];
   /** Events of earlier sessions. */
   readonly before?: readonly RunEvent[];
   /** Overrides plan.budgetMs, as --budget does when a run is resumed. */
@@ -126,6 +128,7 @@ export async function simulate(options: SimulationOptions): Promise<Simulated> {
       bosToken: BOS,
       vocabularySize: VOCABULARY,
       budgetMs: options.budgetMs ?? manifest.plan.budgetMs,
+      ...(options.copies === undefined ? {} : { copies: options.copies }),
       machinery: machine,
       signal: machine.interrupted.signal,
       ui: { line: (text) => void lines.push(text), status() {}, done() {} },

@@ -37,7 +37,8 @@ function itemLines({ outcome, title, detail }: SelftestItem, width: number, pain
 }
 
 /** What a user may conclude, in plain sentences. */
-export function statement({ state, outcome, resolutions, items, rejectedBlocks }: SelftestResult): string[] {
+export function statement(result: SelftestResult): string[] {
+  const { state, outcome, resolutions, items } = result;
   if (state === 'interrupted') return ['Interrupted: what was measured until then is below.'];
   if (outcome === 'failed') {
     const failed = items.filter((item) => item.outcome === 'failed').map(({ title }) => title);
@@ -46,7 +47,7 @@ export function statement({ state, outcome, resolutions, items, rejectedBlocks }
   const open = items.filter((item) => item.outcome === 'undecided').length;
   const first =
     open === 0 ? 'PASSED.' : `PASSED as far as it could be told; ${open} of ${items.length} checks stay open.`;
-  return [`${first} ${canResolve(resolutions)}`, ...noiseAdvice(rejectedBlocks, resolutions)];
+  return [`${first} ${canResolve(resolutions)}`, ...loadAdvice(result), ...noiseAdvice(result)];
 }
 
 function canResolve(resolutions: readonly Resolution[]): string {
@@ -59,12 +60,24 @@ function canResolve(resolutions: readonly Resolution[]): string {
 /** A difference of a third is what two builds of one engine have: a machine that cannot see it measures nothing. */
 const POOR_SHARE = 0.2;
 
-function noiseAdvice(rejected: number, resolutions: readonly Resolution[]): string[] {
+/** Copies are slowed alike by load; a run of two engines cannot know that of them. */
+function loadAdvice({ loadDependent }: SelftestResult): string[] {
+  return loadDependent === null
+    ? []
+    : [
+        `For two different engines a run would name no winner at a time like this, even of the largest difference here: ${loadDependent}.`,
+      ];
+}
+
+function noiseAdvice({ rejectedBlocks, remedy, resolutions }: SelftestResult): string[] {
   const poor = (resolutions[0]?.different ?? 0) > POOR_SHARE;
-  if (rejected === 0 && !poor) return [];
-  const blocks =
-    rejected === 0 ? '' : `${rejected} ${rejected === 1 ? 'block was' : 'blocks were'} disturbed by other work. `;
-  return [`${blocks}Close other programs, plug in the power supply, and try again: runoff doctor names who is busy.`];
+  if (remedy !== null) {
+    const blocks = rejectedBlocks === 1 ? '1 block was' : `${rejectedBlocks} blocks were`;
+    return [`${blocks} disturbed by other work. ${remedy}, and try again.`];
+  }
+  return poor
+    ? ['Close other programs, plug in the power supply, and try again: runoff doctor names who is busy.']
+    : [];
 }
 
 function resolutionLines({ resolutions }: SelftestResult): string[] {

@@ -2,12 +2,13 @@
 import { join } from 'node:path';
 import { AssertionFailure } from '../../core/assert.ts';
 import { collect } from '../../core/derive/collect.ts';
-import { comparePair } from '../../core/derive/compare-pair.ts';
+import { comparePair, pairOf } from '../../core/derive/compare-pair.ts';
+import type { ArmPair } from '../../core/derive/compare-pair.ts';
 import { logs, mixValues } from '../../core/derive/values.ts';
 import type { Engine } from '../../core/engine.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { planRun } from '../../core/protocol/plan-run.ts';
-import type { Comparison, EngineFacts, GateEvent, Manifest, RunEvent } from '../../core/record.ts';
+import type { EngineFacts, GateEvent, Manifest, RunEvent } from '../../core/record.ts';
 import {
   CHEATS,
   judgeCheat,
@@ -19,12 +20,13 @@ import {
   SLOWDOWNS,
 } from '../../core/selftest/selftest.ts';
 import type { Cheat, Clocks, Gate, Judgement, Outcome, Resolution } from '../../core/selftest/selftest.ts';
-import { runNoise } from '../../core/validity/noise.ts';
+import { remedyOf, runNoise } from '../../core/validity/noise.ts';
 import { atomicWrite } from '../../platform/files/atomic-write.ts';
 import { createRun } from '../../store/run-folder.ts';
 import { checkEngine } from '../check-engine.ts';
 import type { Machinery, PreparedEngine } from '../machinery.ts';
 import { measure } from '../measure.ts';
+import type { EngineCopy } from '../measure.ts';
 import { NAMED_PROMPTS, planDefaults } from '../plan.ts';
 import type { PreparedRun } from '../prepare.ts';
 import type { Ui } from '../ui.ts';
@@ -65,9 +67,14 @@ export interface SelftestResult {
   readonly outcome: Outcome;
   readonly items: readonly SelftestItem[];
   readonly clocks: Clocks | null;
+  /** Of all blocks; a pair counts them where its own two processes were left alone. */
   readonly rejectedBlocks: number;
+  /** What would have kept them: the beginning of a sentence; null without any. */
+  readonly remedy: string | null;
   /** Of a run with the default prompts and two engines as fast as this one; empty where the spread is unknown. */
   readonly resolutions: readonly Resolution[];
+  /** Why a run of two different engines would have named no winner of the largest difference; null where it would have. */
+  readonly loadDependent: string | null;
 }
 
 interface Arm {
@@ -96,9 +103,12 @@ export async function selftest(ask: SelftestAsk): Promise<SelftestResult> {
     const engines = [prepared, ...arms.map(({ engine }) => ({ ...prepared, engine }))];
     const { machinery, signal } = ask;
     const { budgetMs } = manifest.plan;
-    const state = await measure({ ...run, log, engines, budgetMs, machinery, signal, ui });
+    const copies = copiesOf(prepared.engine.id, arms);
+    const state = await measure({ ...run, log, engines, copies, budgetMs, machinery, signal, ui });
     const compared = compareArms(manifest, log.events, prepared.engine.id, arms);
-    const items = [...compared.items, ...checks, ...clocksItem(clocks)];
+    const { rejected } = collect(log.events);
+    const honest = honestItem(log.events, prepared.engine.id);
+    const items = [...compared.items, honest, ...checks, ...clocksItem(clocks)];
     const result: SelftestResult = {
       schemaVersion: 1,
       runoffVersion: manifest.runoffVersion,
@@ -110,8 +120,10 @@ export async function selftest(ask: SelftestAsk): Promise<SelftestResult> {
       outcome: overall(items),
       items,
       clocks,
-      rejectedBlocks: log.events.filter((event) => event.type === 'block-end' && event.state === 'rejected').length,
+      rejectedBlocks: rejected.length,
+      remedy: rejected.length === 0 ? null : remedyOf(rejected),
       resolutions: compared.resolutions,
+      loadDependent: compared.loadDependent,
     };
     await atomicWrite(join(log.path, RESULT_FILE), `${JSON.stringify(result, null, 2)}\n`);
     return result;
@@ -137,32 +149,25 @@ function armsOf(engine: Engine): Arm[] {
   ];
 }
 
+/** One build with one set of settings: the gates and the cost of the first are those of all. */
+function copiesOf(plain: string, arms: readonly Arm[]): Map<string, EngineCopy> {
+  return new Map(arms.map(({ id, share }) => [id, { of: plain, slowdown: 1 + (share ?? 0) }]));
+}
+
 function withArms(manifest: Manifest, facts: EngineFacts, arms: readonly Arm[]): Manifest {
   const engines = [facts, ...arms.map(({ id, engine }) => ({ ...facts, id, title: engine.title }))];
   return { ...manifest, engines, plan: { ...manifest.plan, engines: engines.map(({ id }) => id) } };
 }
 
-/** The gates on the honest engine, then on one that cheats in each way. */
+/** The gates on an engine that cheats in each way. */
 async function checkCheats(ask: SelftestAsk, prepared: PreparedEngine, facts: EngineFacts): Promise<SelftestItem[]> {
-  const check = async (
-    given: { readonly id: string; readonly title: string; readonly what: string; readonly engine: Engine },
-    judge: (gates: readonly Gate[]) => Judgement,
-  ): Promise<SelftestItem> => {
-    const { id, title, what, engine } = given;
-    const onStep = (step: string): void => ask.ui.status(`Gates on ${engine.id} with ${what} · ${step}`);
-    return { id, title, ...(await judged(ask, { ...prepared, engine }, facts, onStep, judge)) };
-  };
-  const { engine } = prepared;
-  const items = [
-    await check(
-      { id: 'honest', title: 'the engine as it is passes every gate', what: 'nothing changed', engine },
-      judgeHonest,
-    ),
-  ];
+  const items: SelftestItem[] = [];
   for (const cheat of Object.keys(CHEATS) as Cheat[]) {
     const what = CHEAT_TITLES[cheat];
-    const given = { id: cheat, title: `${what} is caught`, what, engine: cheating(engine, cheat) };
-    items.push(await check(given, (gates) => judgeCheat(cheat, gates)));
+    const cheater = { ...prepared, engine: cheating(prepared.engine, cheat) };
+    const onStep = (step: string): void => ask.ui.status(`Gates on ${cheater.engine.id} with ${what} · ${step}`);
+    const judgement = await judged(ask, cheater, facts, onStep, (gates) => judgeCheat(cheat, gates));
+    items.push({ id: cheat, title: `${what} is caught`, ...judgement });
   }
   return items;
 }
@@ -172,6 +177,17 @@ const CHEAT_TITLES: Readonly<Record<Cheat, string>> = {
   cache: 'a hidden prompt cache',
   'early-stop': 'an answer of half the length',
 };
+
+/** By the check that every run begins with. */
+function honestItem(events: readonly RunEvent[], plain: string): SelftestItem {
+  const gates = events.flatMap((event) => (event.type === 'gate' && event.engine === plain ? [event] : []));
+  const failure = events.find((event) => event.type === 'warning' && event.engine === plain);
+  const judgement: Judgement =
+    gates.length === 0 && failure?.type === 'warning'
+      ? { outcome: 'undecided', detail: failure.message }
+      : judgeHonest(gates);
+  return { id: 'honest', title: 'the engine as it is passes every gate', ...judgement };
+}
 
 /** A check that breaks off, as on a machine that is too busy, leaves its question open. */
 async function judged(
@@ -229,41 +245,41 @@ function compareArms(
   events: readonly RunEvent[],
   plain: string,
   arms: readonly Arm[],
-): Pick<SelftestResult, 'items' | 'resolutions'> {
-  const pairWith = (id: string): Comparison | null => comparePair(manifest, events, [plain, id]);
-  const noise = noiseIn(events, manifest);
-  const items = arms.map(({ id, share }): SelftestItem => {
-    const pair = pairWith(id);
+): Pick<SelftestResult, 'items' | 'resolutions' | 'loadDependent'> {
+  const pairs = arms.map((arm) => ({ ...arm, pair: pairOf(manifest, events, [plain, arm.id]) }));
+  const items = pairs.map(({ share, pair }): SelftestItem => {
+    const compared = comparePair(pair, { copies: true });
+    const noise = noiseIn(pair);
     return share === null
-      ? { id: 'same', title: 'the same engine twice is no difference', ...judgeSame(pair, noise) }
+      ? { id: 'same', title: 'the same engine twice is no difference', ...judgeSame(compared, noise) }
       : {
           id: `slower-${Math.round(100 * share)}`,
           title: `a copy slower by ${Math.round(100 * share)}% is found`,
-          ...judgeSlower(pair, { plain, share, noise }),
+          ...judgeSlower(compared, { plain, share, noise }),
         };
   });
-  const same = arms.find(({ share }) => share === null);
+  const same = pairs.find(({ share }) => share === null);
+  const largest = pairs.findLast(({ share }) => share !== null);
+  const asOthers = largest === undefined ? null : comparePair(largest.pair);
   const { margin } = manifest.plan;
   return {
     items,
     resolutions:
       same === undefined
         ? []
-        : resolutions(differencesOf(events, plain, same.id, manifest), {
-            blockMs: defaultBlockMs(events, plain),
-            margin,
-          }),
+        : resolutions(differencesOf(same.pair, plain, same.id), { blockMs: defaultBlockMs(events, plain), margin }),
+    loadDependent: asOthers?.verdict === 'LOAD_DEPENDENT' ? (asOthers.reasons[0] ?? '') : null,
   };
 }
 
 /** Why there may be no comparison at all; null where the machine was quiet enough. */
-function noiseIn(events: readonly RunEvent[], { plan }: Manifest): string | null {
+function noiseIn({ events, manifest: { plan } }: ArmPair): string | null {
   const { acceptedBlocks, rejected } = collect(events);
   return runNoise({ planned: plan.blocks, accepted: acceptedBlocks.length, rejected, ended: true }).reason;
 }
 
 /** ln of the ratio of their request times, one an accepted block. */
-function differencesOf(events: readonly RunEvent[], plain: string, again: string, { plan }: Manifest): number[] {
+function differencesOf({ events, manifest: { plan } }: ArmPair, plain: string, again: string): number[] {
   const collected = collect(events);
   const [left, right] = [plain, again].map((id) =>
     logs(

@@ -1,6 +1,6 @@
 /** `runoff tune`: which settings make this engine fastest with this model here, by the statistics of a run. */
 import { join } from 'node:path';
-import { comparePair } from '../../core/derive/compare-pair.ts';
+import { comparePair, pairOf } from '../../core/derive/compare-pair.ts';
 import { assert } from '../../core/assert.ts';
 import type { EngineSettings } from '../../core/engine.ts';
 import { AppError } from '../../core/errors.ts';
@@ -230,7 +230,7 @@ class Tuning {
       const events = [...log.events];
       const described = events.findLast((event) => event.type === 'engine-facts');
       if (described?.type === 'engine-facts') this.loaded = { ...described.facts, id: this.prepared.engine.id };
-      return (id) => (first === undefined ? null : comparePair(manifest, events, [first.id, id]));
+      return (id) => (first === undefined ? null : comparePair(pairOf(manifest, events, [first.id, id])));
     } finally {
       await log.close();
     }

@@ -19,6 +19,11 @@ import { logs, mixValues } from './values.ts';
 export interface DeriveOptions {
   /** The run goes on: without an `end` event it is `running`, not `interrupted`, and only planned looks are tested. */
   readonly live?: boolean;
+  /**
+   * The engines are copies of one, with its settings: load slows them alike, so that the rule against unequal suffering
+   * has nothing to protect.
+   */
+  readonly copies?: boolean;
 }
 
 /**
@@ -29,7 +34,7 @@ export interface DeriveOptions {
 export function deriveRecord(manifest: Manifest, events: readonly RunEvent[], options: DeriveOptions = {}): RunRecord {
   const state = stateOf(events, options);
   const ended = state !== 'running';
-  const { compared, facts, gates, roofline, tested } = prepareComparisons(manifest, events, state);
+  const { compared, facts, gates, roofline, tested } = prepareComparisons(manifest, events, state, options);
   const { collected, work, mix, ranked, voided, engines: measured } = compared;
   const { planned, looks, noise, analysis, pending, stops } = tested;
   const { comparisons, alpha } = compareAll(compared);
@@ -100,7 +105,7 @@ export function elapsedOf(events: readonly RunEvent[]): number {
   return events.reduce((most, event) => ('elapsedMs' in event ? Math.max(most, event.elapsedMs) : most), 0);
 }
 
-function stateOf(events: readonly RunEvent[], { live }: DeriveOptions): RunRecord['state'] {
+function stateOf(events: readonly RunEvent[], { live }: Pick<DeriveOptions, 'live'>): RunRecord['state'] {
   const last = events.findLast((event) => event.type === 'end' || event.type === 'session');
   if (last?.type === 'end') return last.state;
   return live === true ? 'running' : 'interrupted';

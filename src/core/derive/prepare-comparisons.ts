@@ -40,6 +40,7 @@ export function prepareComparisons(
   manifest: Manifest,
   events: readonly RunEvent[],
   state: RunRecord['state'],
+  { copies = false }: { readonly copies?: boolean } = {},
 ): Prepared {
   const collected = collect(events);
   const facts = latestFacts(manifest, events);
@@ -64,8 +65,8 @@ export function prepareComparisons(
     voided,
     analysis: tested.analysis ?? { blocks: collected.acceptedBlocks.length, alpha: ALPHA, alphaIfUnresolved: ALPHA },
     override: overrideOf(tested),
-    loads: loadsOf(events, collected.acceptedBlocks),
-    stolen: stolenOf(events, collected.acceptedBlocks, manifest),
+    loads: copies ? null : loadsOf(events, collected.acceptedBlocks),
+    stolen: copies ? [] : stolenOf(events, collected.acceptedBlocks, manifest),
     retiring,
   };
   return { compared, facts, gates, roofline, tested };

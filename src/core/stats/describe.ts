@@ -15,6 +15,15 @@ export function standardDeviation(values: readonly number[]): number {
   return deviation <= RELATIVE_ROUNDING * (1 + Math.abs(mean([...values]))) ? 0 : deviation;
 }
 
+/** Of the absolute deviations of normal values, the standard deviation over the median. */
+const NORMAL_OVER_MEDIAN = 1.4826;
+
+/** Standard deviation of normal values of which nearly half may be something else, from the median of what they are off their middle. */
+export function robustDeviation(deviations: readonly number[]): number {
+  assert(deviations.length > 0, 'a deviation needs a value');
+  return NORMAL_OVER_MEDIAN * median(deviations.map(Math.abs));
+}
+
 /** Of the requests of a process, those that count. */
 const FASTER_SHARE = 2 / 3;
 

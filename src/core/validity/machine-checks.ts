@@ -4,7 +4,7 @@
  */
 import type { RunEvent } from '../record.ts';
 import type { CanaryReading, MachineCheckEvent } from '../machine-check-schema.ts';
-import { median } from '../stats/describe.ts';
+import { median, robustDeviation } from '../stats/describe.ts';
 
 /** Off the baseline, or changed within the block. Reading alone spreads by some 4% on a quiet virtual machine. */
 const CANARY_CHANGE_MAX = 0.1;
@@ -132,7 +132,8 @@ function judgeCanary(
   const loads = readingsOf(looks).map((reading) => loadOf(reading, baseline));
   if (loads.length === 0) return QUIET;
   const [least, most] = [Math.min(...loads), Math.max(...loads)];
-  const spread = spreadOf(readingsOf(session).map((reading) => loadOf(reading, baseline)));
+  const deviations = readingsOf(session).map((reading) => loadOf(reading, baseline));
+  const spread = Math.min(SPREAD_MAX, robustDeviation(deviations));
   const limitOf = (spreads: number): number => Math.max(Math.log(1 + CANARY_CHANGE_MAX), spreads * spread);
   const [change, limit] = [limitOf(SPREADS_CHANGE_MAX), limitOf(SPREADS_OFF_MAX)];
   if (most - least > change) {
@@ -151,14 +152,6 @@ function judgeCanary(
         sustained: null,
       };
 }
-
-/** Standard deviation of loads around their middle, of which nearly half may be disturbed. */
-function spreadOf(loads: readonly number[]): number {
-  return Math.min(SPREAD_MAX, NORMAL_OVER_MEDIAN * median(loads.map((load) => Math.abs(load))));
-}
-
-/** Of the absolute deviations of normal values, the standard deviation over the median. */
-const NORMAL_OVER_MEDIAN = 1.4826;
 
 const QUIET: BlockJudgement = { disturbances: [], sustained: null };
 

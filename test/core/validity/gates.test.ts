@@ -11,7 +11,7 @@ import {
   wrongModelGate,
 } from '../../../src/core/validity/gates.ts';
 import type { CacheEvidence } from '../../../src/core/validity/gates.ts';
-import { isBlockNoisy, runNoise, standingSteal } from '../../../src/core/validity/noise.ts';
+import { isBlockNoisy, runNoise, usualSteal } from '../../../src/core/validity/noise.ts';
 import { SETTINGS } from '../fixtures.ts';
 
 test('token count of a text: what to do is another thing', () => {
@@ -238,16 +238,31 @@ test('what the hypervisor takes all the time is no reason to run a block again, 
       engine: 'a',
       interference: { foreignCpuShare: null, stealShare, ownCpuShare: null },
     }));
-  expect(standingSteal(cells(0.03, 0.05, 0.04, 0.09, null))).toBeCloseTo(0.045, 12);
-  expect(standingSteal(cells(0.4, 0.5))).toBe(0.1);
-  expect(standingSteal(cells(null))).toBe(0);
-  expect(isBlockNoisy(cells(0.03), 0.01)).toEqual([]);
-  expect(isBlockNoisy(cells(0.08), 0.04)).toEqual([]);
-  expect(isBlockNoisy(cells(0.081), 0.04)).toEqual([
-    'the hypervisor took 8.1% of the CPU from a (limit 8.0%, 4.0% is usual here)',
+  expect(usualSteal(cells(0.03, 0.05, 0.04, 0.09, null)).standing).toBeCloseTo(0.045, 12);
+  expect(usualSteal(cells(0.4, 0.5)).standing).toBe(0.1);
+  expect(usualSteal(cells(null))).toEqual({ standing: 0, spread: 0 });
+  const level = { standing: 0.04, spread: 0 };
+  expect(isBlockNoisy(cells(0.06), level)).toEqual([]);
+  expect(isBlockNoisy(cells(0.061), level)).toEqual([
+    'the hypervisor took 6.1% of the CPU from a (limit 6.0%, 4.0% is usual here)',
   ]);
-  expect(isBlockNoisy(cells(0.15), 0.1)).toEqual([]);
-  expect(isBlockNoisy(cells(0.151), 0.1)).toHaveLength(1);
+});
+
+test('steal that comes and goes is no reason either, until it stands out from how it does', () => {
+  const cells = (...shares: number[]) =>
+    shares.map((stealShare) => ({
+      engine: 'a',
+      interference: { foreignCpuShare: null, stealShare, ownCpuShare: null },
+    }));
+  // Off their middle by 1%, but for one that is a disturbance.
+  const waves = usualSteal(cells(0.02, 0.03, 0.01, 0.03, 0.01, 0.3));
+  expect(waves.standing).toBeCloseTo(0.025, 12);
+  expect(waves.spread).toBeCloseTo(1.4826 * 0.01, 12);
+  expect(isBlockNoisy(cells(0.069), waves)).toEqual([]);
+  expect(isBlockNoisy(cells(0.3), waves)).toHaveLength(1);
+  // However wild it is: five per cent over the usual is too much.
+  expect(isBlockNoisy(cells(0.07), { standing: 0.02, spread: 0.1 })).toEqual([]);
+  expect(isBlockNoisy(cells(0.071), { standing: 0.02, spread: 0.1 })).toHaveLength(1);
 });
 
 test('a run is noisy when more than half of N were rejected, or rejections left it without a verdict', () => {
