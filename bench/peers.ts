@@ -1,6 +1,6 @@
 /**
  * Does runoff measure what the projects' own benchmarks measure? llama-bench, runoff's libllama and llama-server engines
- * load ONE libllama file; fresh processes in random, then mirrored order; one thread, one model file. Then
+ * load ONE libllama file; fresh processes each round in random, then mirrored order; one thread, one model file. Then
  * mlx_lm.benchmark and runoff's mlx-lm engine, in a small shape: MLX on a CPU is slow.
  * Bars: prefill through runoff within 0.98-1.02 of llama-bench on a quiet machine; decode split into engine, sampling and
  * transport, with nothing unexplained above 2%.
@@ -16,13 +16,13 @@ import { createEnvironments } from '../src/platform/environments/environments.ts
 import { cacheFolder } from '../src/platform/folders.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
 import { ensureLlamaBench, requireOneLibrary } from './peers/build-llama-bench.ts';
-import { askLibrary, askLlamaBench, askMlx, askMlxBenchmark, askServer } from './peers/contenders.ts';
+import { askLlamaBench, askMlx, askMlxBenchmark, askTogether } from './peers/contenders.ts';
 import type { LibraryReading, Shape } from './peers/contenders.ts';
 import { ratioOf } from './peers/shares.ts';
 import { llamaTable, mlxTable, pairTable, ratioText } from './peers/tables.ts';
 import type { LlamaRound, MlxRound } from './peers/tables.ts';
 
-/** Some 50 seconds each on two cores of 2024. */
+/** Some 80 seconds each on two cores of 2024. */
 const ROUNDS = Number(process.env['ROUNDS'] ?? 6);
 const REPETITIONS = Number(process.env['REPETITIONS'] ?? 3);
 /** Some 30 seconds each; 0 leaves MLX out. */
@@ -41,9 +41,10 @@ llama-bench: random token ids, no sampling, a threadpool of its own, one warm-up
 behind ${LLAMA_SHAPE.promptTokens} tokens (-d): as long as runoff's prompt and answer. A process for each of the two tests.
 runoff: text with a nonce, end-of-generation tokens masked, greedy, two warm-ups. Prefill is the time to the first token,
 its choice included; decode goes from the first token to the last (a run's own figure leaves the first interval out).
-Its loop: llama-bench's, on runoff's loaded model, beside each of runoff's requests in random order. Processes of one
-program differ among themselves; this pair does not. Sampling is timed around the sampler there: the chain of runoff's worker,
-and for llama-server the chain that it makes of runoff's request. Transport is our clock less the server's.
+Its loop: llama-bench's, on the model that runoff's libllama engine has loaded. That process and llama-server stand side by
+side, one at work at a time: the loop, a request of each, and so on in random order, seconds apart. Processes of one program
+differ from moment to moment, these hardly do. Sampling is timed around the sampler there: the chain of runoff's worker, and
+for llama-server the chain that it makes of runoff's request. Transport is our clock less the server's.
 `;
 
 export async function peers(): Promise<void> {
@@ -81,10 +82,13 @@ async function llama(signal: AbortSignal): Promise<void> {
   const rounds: LlamaRound[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const found: Partial<{ -readonly [Name in keyof LlamaRound]: LlamaRound[Name] }> = {};
-    const arms: Record<keyof LlamaRound, () => Promise<void>> = {
+    const arms = {
       bench: async () => void (found.bench = await askLlamaBench(bench.program, library, run, LLAMA_SHAPE, signal)),
-      library: async () => void (found.library = await askLibrary(library, run, LLAMA_SHAPE, round)),
-      server: async () => void (found.server = await askServer(server, run, LLAMA_SHAPE, round)),
+      together: async () => {
+        const told = await askTogether({ library, server }, run, LLAMA_SHAPE, round);
+        found.library = told.library;
+        if (told.server !== null) found.server = told.server;
+      },
     };
     await inTurn(round, arms, library.modelPath, signal);
     const { bench: peer, library: inProcess, server: overHttp } = found;
@@ -109,7 +113,7 @@ async function pairs(signal: AbortSignal): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     signal.throwIfAborted();
     await realMachinery.warmPageCache(library.modelPath);
-    rounds.push(await askLibrary(library, run, LLAMA_SHAPE, round));
+    rounds.push((await askTogether({ library, server: null }, run, LLAMA_SHAPE, round)).library);
     say(`round ${round + 1} of ${ROUNDS}`);
   }
   console.log(
@@ -120,18 +124,12 @@ async function pairs(signal: AbortSignal): Promise<void> {
 
 function soFar(rounds: readonly LlamaRound[]): string {
   const told = (['prefillMs', 'decodeMs'] as const).map((metric) => {
-    const peer = rounds.map(({ bench }) => bench[metric]);
-    const ratio = ratioOf(
-      rounds.map(({ library }) => library.through[metric]),
-      peer,
-    );
-    const overHttp = ratioOf(
-      rounds.map(({ server }) => server.through[metric]),
-      peer,
-    );
-    return `${metric === 'prefillMs' ? 'prefill' : 'decode'} libllama ${ratioText(ratio)}, llama-server ${ratioText(overHttp)}`;
+    const loop = rounds.map(({ library }) => library.loop[metric]);
+    const of = (read: (round: LlamaRound) => number): string => ratioText(ratioOf(rounds.map(read), loop));
+    const name = metric === 'prefillMs' ? 'prefill' : 'decode';
+    return `${name} libllama ${of(({ library }) => library.through[metric])}, llama-server ${of(({ server }) => server.through[metric])}`;
   });
-  return `${told.join('; ')} so far`;
+  return `of llama-bench's loop: ${told.join('; ')} so far`;
 }
 
 async function mlx(signal: AbortSignal): Promise<void> {

@@ -14,6 +14,7 @@ import type {
 } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { createRandom, shuffle } from '../../src/core/random.ts';
+import type { Random } from '../../src/core/random.ts';
 import { lastLines } from '../../src/platform/process/byte-tail.ts';
 import { minimumEnvironment } from '../../src/platform/process/environment.ts';
 import { runCommand } from '../../src/platform/process/run-command.ts';
@@ -99,48 +100,87 @@ export async function askLlamaBench(
 const span = z.object({ decodeMs: z.number().positive(), samplingMs: z.number().nonnegative() });
 const bareReply = z.object({ prefillMs: z.number().positive(), none: span, worker: span, server: span });
 
+export interface TogetherReading {
+  readonly library: LibraryReading;
+  /** Null where no server was asked for. */
+  readonly server: ServerReading | null;
+}
+
+interface Answers {
+  readonly through: PeerReading[];
+  readonly bare: z.infer<typeof bareReply>[];
+  readonly overHttp: { readonly through: PeerReading; readonly own: PeerReading }[];
+}
+
 /**
- * runoff's libllama engine; the same process also runs llama-bench's loop, beside each request and in random order. Means
- * over such pairs: what both have in common, the process and the moment, drops out of their difference.
+ * runoff's libllama and llama-server engines, both loaded and one at work at a time; the library's process also runs
+ * llama-bench's loop. A request of each in random order, again and again: what the moment does to all of them drops out
+ * of their differences, and so does the process for the library. Means over such turns.
  */
-export async function askLibrary(
-  prepared: PreparedEngine,
+export async function askTogether(
+  { library, server }: { readonly library: PreparedEngine; readonly server: PreparedEngine | null },
   run: PreparedRun,
   shape: Shape,
   round: number,
-): Promise<LibraryReading> {
-  const { worker, running } = await startWithLoop(prepared, run);
+): Promise<TogetherReading> {
+  const random = createRandom('turns', round);
+  const { worker, running } = await startWithLoop(library, run);
   try {
-    const through: PeerReading[] = [];
-    const bare: z.infer<typeof bareReply>[] = [];
-    await warmUp(running, run, shape, round);
-    const random = createRandom('pairs', round);
-    const { promptTokens, generateTokens } = shape;
-    const params = { promptTokens, generateTokens, bannedTokens: run.bannedTokens };
-    // oxlint-disable-next-line no-unsafe-type-assertion -- the program around the worker knows one method more.
-    const request = { method: 'bare', params } as unknown as WorkerRequest;
-    for (let iteration = 0; iteration < shape.repetitions; iteration++) {
-      const pair = [
-        async () => through.push(clientReading(await running.session.generate(askFor(run, shape, round, iteration)))),
-        async () => bare.push(bareReply.parse(await worker.request(request, REQUEST_TIMEOUT_MS))),
-      ];
-      for (const ask of shuffle(pair, random)) await ask();
+    const serving = server === null ? null : await realMachinery.start(server, run.manifest.settings, LOAD_TIMEOUT_MS);
+    try {
+      for (const process of shuffle([running, ...(serving === null ? [] : [serving])], random))
+        await warmUp(process, run, shape, round);
+      return readingOf(await takeTurns({ worker, running, serving }, { run, shape, round, random }));
+    } finally {
+      await serving?.stop();
     }
-    return {
-      through: {
-        prefillMs: mean(through.map(({ prefillMs }) => prefillMs)),
-        decodeMs: mean(through.map(({ decodeMs }) => decodeMs)),
-      },
-      loop: {
-        prefillMs: mean(bare.map(({ prefillMs }) => prefillMs)),
-        decodeMs: mean(bare.map(({ none }) => none.decodeMs)),
-      },
-      samplingMs: median(bare.map(({ worker: own }) => own.samplingMs)),
-      serverSamplingMs: median(bare.map(({ server }) => server.samplingMs)),
-    };
   } finally {
     await running.stop();
   }
+}
+
+async function takeTurns(
+  {
+    worker,
+    running,
+    serving,
+  }: { readonly worker: EngineProcess; readonly running: RunningEngine; readonly serving: RunningEngine | null },
+  { run, shape, round, random }: { run: PreparedRun; shape: Shape; round: number; random: Random },
+): Promise<Answers> {
+  const answers: Answers = { through: [], bare: [], overHttp: [] };
+  const { promptTokens, generateTokens } = shape;
+  const params = { promptTokens, generateTokens, bannedTokens: run.bannedTokens };
+  // oxlint-disable-next-line no-unsafe-type-assertion -- the program around the worker knows one method more.
+  const request = { method: 'bare', params } as unknown as WorkerRequest;
+  for (let iteration = 0; iteration < shape.repetitions; iteration++) {
+    const asked = askFor(run, shape, round, iteration);
+    const turn = [
+      async () => void answers.through.push(clientReading(await running.session.generate(asked))),
+      async () => void answers.bare.push(bareReply.parse(await worker.request(request, REQUEST_TIMEOUT_MS))),
+      async () => {
+        if (serving === null) return;
+        const answer = await serving.session.generate(asked);
+        answers.overHttp.push({ through: clientReading(answer), own: ownReading(answer) });
+      },
+    ];
+    for (const ask of shuffle(turn, random)) await ask();
+  }
+  return answers;
+}
+
+function readingOf({ through, bare, overHttp }: Answers): TogetherReading {
+  return {
+    library: {
+      through: means(through),
+      loop: means(bare.map(({ prefillMs, none: { decodeMs } }) => ({ prefillMs, decodeMs }))),
+      samplingMs: median(bare.map(({ worker: own }) => own.samplingMs)),
+      serverSamplingMs: median(bare.map(({ server: own }) => own.samplingMs)),
+    },
+    server:
+      overHttp.length === 0
+        ? null
+        : { through: means(overHttp.map((answer) => answer.through)), own: means(overHttp.map(({ own }) => own)) },
+  };
 }
 
 async function startWithLoop(
@@ -164,17 +204,6 @@ async function startWithLoop(
   const running = await realMachinery.start({ ...prepared, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
   if (seen.worker === undefined) throw new TypeError('start() connects');
   return { running, worker: seen.worker };
-}
-
-/** runoff's llama-server engine, with the server's own times beside ours. */
-export async function askServer(
-  prepared: PreparedEngine,
-  run: PreparedRun,
-  shape: Shape,
-  round: number,
-): Promise<ServerReading> {
-  const answers = await generations(prepared, run, shape, round);
-  return { through: medians(answers.map(clientReading)), own: medians(answers.map(ownReading)) };
 }
 
 /** runoff's mlx-lm engine. */
@@ -263,6 +292,13 @@ function ownReading({ engineTimings }: Generation): PeerReading {
   if (prefillMs === null || decodeMs === null || decodeIntervalCount === null)
     throw new AppError('engine-protocol', 'llama-server told only some times of its own');
   return { prefillMs, decodeMs: decodeMs / decodeIntervalCount };
+}
+
+function means(readings: readonly PeerReading[]): PeerReading {
+  return {
+    prefillMs: mean(readings.map(({ prefillMs }) => prefillMs)),
+    decodeMs: mean(readings.map(({ decodeMs }) => decodeMs)),
+  };
 }
 
 function medians(readings: readonly PeerReading[]): PeerReading {

@@ -26,7 +26,7 @@ export interface TokenTime {
   readonly total: number;
   /** llama-bench's: the model alone. */
   readonly engine: number;
-  /** What llama-bench's loop takes longer in the process that runoff measured; null where it cannot run there. */
+  /** What llama-bench's loop takes longer in the process that runoff drives than in llama-bench; null where it did not run. */
   readonly process: number | null;
   /** Choosing the token. */
   readonly sampling: number;

@@ -63,7 +63,7 @@ function splitTable(rounds: readonly LlamaRound[]): string[] {
   const server = splitShares(rounds.map(serverTime));
   const names: Record<Part, string> = {
     engine: 'engine (llama-bench)',
-    process: 'process (its loop there, less that)',
+    process: 'process (its loop in libllama, less that)',
     sampling: 'sampling',
     transport: 'transport (HTTP)',
     rest: 'rest, not explained',
@@ -85,7 +85,7 @@ function judgement(value: Estimate, limits: typeof RATIO_LIMITS, rounds: number)
   return needed === null ? judged : `open; where times spread as here, ${needed} rounds would tell`;
 }
 
-/** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there, too. */
+/** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there. */
 function libraryTime({ bench, library }: LlamaRound): TokenTime {
   return {
     total: library.through.decodeMs,
@@ -96,11 +96,12 @@ function libraryTime({ bench, library }: LlamaRound): TokenTime {
   };
 }
 
+/** llama-bench's loop ran beside it, in libllama's process. */
 function serverTime({ bench, library, server }: LlamaRound): TokenTime {
   return {
     total: server.through.decodeMs,
     engine: bench.decodeMs,
-    process: null,
+    process: library.loop.decodeMs - bench.decodeMs,
     sampling: library.serverSamplingMs,
     transport: server.through.decodeMs - server.own.decodeMs,
   };
@@ -122,16 +123,22 @@ function rows(
       row(peer, bench, null),
       row('  its loop in the process that runoff drives', loop, bench),
       row('runoff, libllama', library, bench),
-      `${'  against its loop in the same process'.padEnd(NAME_WIDTH + VALUE_WIDTH)}   ${ratioText(ratioOf(library, loop))}`,
+      besideLoop('  against its loop in the same process', library, loop),
       row('runoff, llama-server', server, bench),
+      besideLoop('  against its loop beside it', server, loop),
       row('  by its own clock', own, bench),
     ],
     through: {
       'through libllama, of its loop in the same process': ratioOf(library, loop),
-      'through libllama, of llama-bench': ratioOf(library, bench),
-      'through llama-server, of llama-bench': ratioOf(server, bench),
+      'through llama-server, of its loop beside it': ratioOf(server, loop),
+      'through libllama, of llama-bench itself': ratioOf(library, bench),
+      'through llama-server, of llama-bench itself': ratioOf(server, bench),
     },
   };
+}
+
+function besideLoop(name: string, through: readonly number[], loop: readonly number[]): string {
+  return `${name.padEnd(NAME_WIDTH + VALUE_WIDTH)}   ${ratioText(ratioOf(through, loop))}`;
 }
 
 /** runoff's mlx-lm engine beside mlx_lm.benchmark. */
