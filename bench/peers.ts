@@ -16,24 +16,35 @@ import { createEnvironments } from '../src/platform/environments/environments.ts
 import { cacheFolder } from '../src/platform/folders.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
 import { ensureLlamaBench, requireOneLibrary } from './peers/build-llama-bench.ts';
+import type { LlamaBench } from './peers/build-llama-bench.ts';
 import { askLlamaBench, askMlx, askMlxBenchmark, askTogether } from './peers/contenders.ts';
-import type { LibraryReading, Shape } from './peers/contenders.ts';
+import type { Shape, TogetherReading } from './peers/contenders.ts';
 import { ratioOf } from './peers/shares.ts';
-import { llamaTable, mlxTable, pairTable, ratioText } from './peers/tables.ts';
+import { llamaTable, mlxTable, ratioText, turnTable } from './peers/tables.ts';
 import type { LlamaRound, MlxRound } from './peers/tables.ts';
 
-/** Some 80 seconds each on two cores of 2024. */
+/** Some two minutes each on two cores of 2024. */
 const ROUNDS = Number(process.env['ROUNDS'] ?? 6);
-const REPETITIONS = Number(process.env['REPETITIONS'] ?? 3);
+const REPETITIONS = Number(process.env['REPETITIONS'] ?? 9);
 /** Some 30 seconds each; 0 leaves MLX out. */
 const MLX_ROUNDS = Number(process.env['MLX_ROUNDS'] ?? 3);
-/** Only what one process compares, some 8 seconds a repetition: neither llama-bench nor a server is started. */
-const PAIRS_ONLY = process.env['ONLY'] === 'pairs';
+/**
+ * Neither llama-bench's own process nor MLX, so that a round has its time for turns: runoff's two engines beside llama-bench's
+ * loop. `pairs` leaves the server out, too.
+ */
+const ONLY = process.env['ONLY'];
 /** As in a plan: blocks have room for this many. */
 const ROUNDS_MAX = 100;
+const REPETITIONS_MAX = 50;
+const TOKENS_MAX = 4_096;
 const SEED = 1;
 const ENVIRONMENT = 'llama-cpp-python';
-const LLAMA_SHAPE: Shape = { promptTokens: 512, generateTokens: 64, repetitions: REPETITIONS };
+/** Shorter ones make more turns, closer together: on a machine whose speed wanders, narrower intervals in the same time. */
+const LLAMA_SHAPE: Shape = {
+  promptTokens: Number(process.env['PROMPT'] ?? 512),
+  generateTokens: Number(process.env['GENERATE'] ?? 64),
+  repetitions: REPETITIONS,
+};
 const MLX_SHAPE: Shape = { promptTokens: 32, generateTokens: 16, repetitions: 1 };
 
 const WHAT_IS_MEASURED = `
@@ -48,18 +59,30 @@ for llama-server the chain that it makes of runoff's request. Transport is our c
 `;
 
 export async function peers(): Promise<void> {
-  if (!(ROUNDS >= 1 && ROUNDS <= ROUNDS_MAX && REPETITIONS >= 1 && REPETITIONS <= 10 && MLX_ROUNDS >= 0)) {
-    console.error(`ROUNDS is 1 to ${ROUNDS_MAX}, REPETITIONS 1 to 10, MLX_ROUNDS 0 or more`);
+  const { promptTokens, generateTokens } = LLAMA_SHAPE;
+  const isInside = (value: number, least: number, most: number): boolean =>
+    Number.isInteger(value) && value >= least && value <= most;
+  if (
+    !isInside(ROUNDS, 1, ROUNDS_MAX) ||
+    !isInside(REPETITIONS, 1, REPETITIONS_MAX) ||
+    !isInside(MLX_ROUNDS, 0, ROUNDS_MAX) ||
+    !isInside(promptTokens, 2, TOKENS_MAX) ||
+    !isInside(generateTokens, 2, TOKENS_MAX) ||
+    !(ONLY === undefined || ONLY === 'pairs' || ONLY === 'turns')
+  ) {
+    console.error(
+      `ROUNDS is 1 to ${ROUNDS_MAX}, REPETITIONS 1 to ${REPETITIONS_MAX}, MLX_ROUNDS 0 to ${ROUNDS_MAX}, PROMPT and GENERATE 2 to ${TOKENS_MAX}, ONLY pairs or turns`,
+    );
     process.exitCode = 2;
     return;
   }
   const controller = new AbortController();
   // The programs that we start are in groups of their own: they do not hear of it.
-  process.once('SIGINT', () => controller.abort());
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
   try {
-    if (PAIRS_ONLY) await pairs(controller.signal);
-    else await llama(controller.signal);
-    if (!PAIRS_ONLY && MLX_ROUNDS > 0) await mlx(controller.signal);
+    if (ONLY === undefined) await llama(controller.signal);
+    else await turns(ONLY === 'turns', controller.signal);
+    if (ONLY === undefined && MLX_ROUNDS > 0) await mlx(controller.signal);
   } catch (error) {
     if (!(error instanceof AppError) && !controller.signal.aborted) throw error;
     console.error(error instanceof AppError ? `${error.message}\n${error.hint ?? ''}` : 'interrupted');
@@ -72,11 +95,7 @@ export async function peers(): Promise<void> {
 const say = (text: string): void => console.error(text);
 
 async function llama(signal: AbortSignal): Promise<void> {
-  const environments = createEnvironments({ cacheFolder: cacheFolder(), onProgress: say });
-  const environment = await environments.ensure(ENVIRONMENT, { signal });
-  const bench = await ensureLlamaBench({ environment, signal, onProgress: say });
-  const serverPath = serverIn(environment.root, process.platform);
-  const isProven = await requireOneLibrary([bench.program, serverPath], bench.libraries);
+  const { bench, serverPath, isProven } = await oneLibrary(signal);
   const run = await prepare(['libllama', 'llama-server'], LLAMA_SHAPE, { signal, serverPath });
   const [library, server] = [engineOf(run, 'libllama'), engineOf(run, 'llama-server')];
   const rounds: LlamaRound[] = [];
@@ -106,20 +125,36 @@ async function llama(signal: AbortSignal): Promise<void> {
   console.log(WHAT_IS_MEASURED);
 }
 
-async function pairs(signal: AbortSignal): Promise<void> {
-  const run = await prepare(['libllama'], LLAMA_SHAPE, { signal });
+async function turns(withServer: boolean, signal: AbortSignal): Promise<void> {
+  const run = await prepare(
+    ['libllama', ...(withServer ? ['llama-server'] : [])],
+    LLAMA_SHAPE,
+    withServer ? { signal, serverPath: (await oneLibrary(signal)).serverPath } : { signal },
+  );
   const library = engineOf(run, 'libllama');
-  const rounds: LibraryReading[] = [];
+  const server = withServer ? engineOf(run, 'llama-server') : null;
+  const rounds: TogetherReading[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     signal.throwIfAborted();
     await realMachinery.warmPageCache(library.modelPath);
-    rounds.push((await askTogether({ library, server: null }, run, LLAMA_SHAPE, round)).library);
+    rounds.push(await askTogether({ library, server }, run, LLAMA_SHAPE, round));
     say(`round ${round + 1} of ${ROUNDS}`);
   }
   console.log(
-    `${run.manifest.models[0]?.name}, ${run.manifest.settings.threads} thread; ${ROUNDS} processes, ${REPETITIONS} pairs of requests in random order in each\n`,
+    `${run.manifest.models[0]?.name}, ${run.manifest.settings.threads} thread; ${ROUNDS} rounds of fresh processes, ${REPETITIONS} turns in random order in each\n`,
   );
-  console.log(pairTable(rounds, LLAMA_SHAPE).join('\n'));
+  console.log(turnTable(rounds, LLAMA_SHAPE).join('\n'));
+}
+
+/** llama-bench and the server of the environment whose library the libllama engine loads, on that same library. */
+async function oneLibrary(
+  signal: AbortSignal,
+): Promise<{ readonly bench: LlamaBench; readonly serverPath: string; readonly isProven: boolean }> {
+  const environments = createEnvironments({ cacheFolder: cacheFolder(), onProgress: say });
+  const environment = await environments.ensure(ENVIRONMENT, { signal });
+  const bench = await ensureLlamaBench({ environment, signal, onProgress: say });
+  const serverPath = serverIn(environment.root, process.platform);
+  return { bench, serverPath, isProven: await requireOneLibrary([bench.program, serverPath], bench.libraries) };
 }
 
 function soFar(rounds: readonly LlamaRound[]): string {

@@ -1,6 +1,6 @@
 /** The programs of the bench, a fresh process each time, and runoff's engines as runoff drives them. */
 import { fileURLToPath } from 'node:url';
-import { mean, median } from 'simple-statistics';
+import { median } from 'simple-statistics';
 import { z } from 'zod';
 import { realMachinery } from '../../src/app/machinery.ts';
 import type { PreparedEngine, RunningEngine } from '../../src/app/machinery.ts';
@@ -13,6 +13,7 @@ import type {
   WorkerRequest,
 } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
+import { fasterMean } from '../../src/core/stats/describe.ts';
 import { createRandom, shuffle } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
 import { lastLines } from '../../src/platform/process/byte-tail.ts';
@@ -90,7 +91,7 @@ export async function askLlamaBench(
     const [test] = readLlamaBench(await output(program, [...common, ...args], {}, signal));
     if (test?.settings !== wanted || test.samplesMs.length !== shape.repetitions)
       throw new AppError('engine-protocol', `llama-bench measured with ${test?.settings}, not with ${wanted}`);
-    return median([...test.samplesMs]);
+    return fasterMean(test.samplesMs);
   };
   const [prompt, answer] = [String(shape.promptTokens), String(shape.generateTokens)];
   const prefillMs = await ask(['-p', prompt, '-n', '0']);
@@ -115,7 +116,7 @@ interface Answers {
 /**
  * runoff's libllama and llama-server engines, both loaded and one at work at a time; the library's process also runs
  * llama-bench's loop. A request of each in random order, again and again: what the moment does to all of them drops out
- * of their differences, and so does the process for the library. Means over such turns.
+ * of their differences, and so does the process for the library. Means of the faster two thirds, as in a run.
  */
 export async function askTogether(
   { library, server }: { readonly library: PreparedEngine; readonly server: PreparedEngine | null },
@@ -171,15 +172,18 @@ async function takeTurns(
 function readingOf({ through, bare, overHttp }: Answers): TogetherReading {
   return {
     library: {
-      through: means(through),
-      loop: means(bare.map(({ prefillMs, none: { decodeMs } }) => ({ prefillMs, decodeMs }))),
+      through: fasterMeans(through),
+      loop: fasterMeans(bare.map(({ prefillMs, none: { decodeMs } }) => ({ prefillMs, decodeMs }))),
       samplingMs: median(bare.map(({ worker: own }) => own.samplingMs)),
       serverSamplingMs: median(bare.map(({ server: own }) => own.samplingMs)),
     },
     server:
       overHttp.length === 0
         ? null
-        : { through: means(overHttp.map((answer) => answer.through)), own: means(overHttp.map(({ own }) => own)) },
+        : {
+            through: fasterMeans(overHttp.map((answer) => answer.through)),
+            own: fasterMeans(overHttp.map(({ own }) => own)),
+          },
   };
 }
 
@@ -294,10 +298,10 @@ function ownReading({ engineTimings }: Generation): PeerReading {
   return { prefillMs, decodeMs: decodeMs / decodeIntervalCount };
 }
 
-function means(readings: readonly PeerReading[]): PeerReading {
+function fasterMeans(readings: readonly PeerReading[]): PeerReading {
   return {
-    prefillMs: mean(readings.map(({ prefillMs }) => prefillMs)),
-    decodeMs: mean(readings.map(({ decodeMs }) => decodeMs)),
+    prefillMs: fasterMean(readings.map(({ prefillMs }) => prefillMs)),
+    decodeMs: fasterMean(readings.map(({ decodeMs }) => decodeMs)),
   };
 }
 

@@ -1,8 +1,8 @@
 /** The tables of the bench, as lines. Pure. */
 import { median } from 'simple-statistics';
-import type { LibraryReading, ServerReading, Shape } from './contenders.ts';
+import type { LibraryReading, ServerReading, Shape, TogetherReading } from './contenders.ts';
 import type { PeerReading } from './readings.ts';
-import { judge, meanShare, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
+import { judge, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
 import type { Estimate, Part, TokenTime } from './shares.ts';
 
 /** What one round measured, a fresh process for each. */
@@ -41,19 +41,44 @@ export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, genera
   ];
 }
 
-/** One process a round: runoff's requests beside llama-bench's loop, and nothing that crosses processes. */
-export function pairTable(rounds: readonly LibraryReading[], { promptTokens }: Shape): string[] {
-  const ratio = (metric: keyof PeerReading): Estimate =>
-    ratioOf(
-      rounds.map(({ through }) => through[metric]),
-      rounds.map(({ loop }) => loop[metric]),
-    );
-  const [prefill, decode] = [ratio('prefillMs'), ratio('decodeMs')];
-  const sampling = meanShare(rounds.map(({ samplingMs, through }) => samplingMs / through.decodeMs));
+/** runoff's engines beside llama-bench's loop, request by request: nothing of llama-bench's own process. */
+export function turnTable(rounds: readonly TogetherReading[], { promptTokens, generateTokens }: Shape): string[] {
+  const loops = rounds.map(({ library }) => library.loop);
+  const served = rounds.flatMap(({ library, server }) => (server === null ? [] : [{ library, server }]));
+  const engines = [
+    {
+      name: 'libllama',
+      through: rounds.map(({ library }) => library.through),
+      times: rounds.map(({ library }) => libraryTime({ bench: library.loop, library })),
+    },
+    ...(served.length < rounds.length
+      ? []
+      : [
+          {
+            name: 'llama-server',
+            through: served.map(({ server }) => server.through),
+            times: served.map(({ library, server }) => serverTime({ bench: library.loop, library, server })),
+          },
+        ]),
+  ];
   return [
-    `runoff, libllama, of llama-bench's loop in the same process (95%)`,
-    `prefill of ${promptTokens} tokens   ${ratioText(prefill)}   within 0.98-1.02: ${judgement(prefill, RATIO_LIMITS, rounds.length)}`,
-    `decode after ${promptTokens}          ${ratioText(decode)}   sampling, share of a token's time: ${shareText(sampling)}`,
+    `runoff, of llama-bench's loop in libllama's process, prefill of ${promptTokens} tokens, decode of ${generateTokens} after it (95%)`,
+    ...engines.flatMap(({ name, through, times }) => {
+      const ratio = (metric: keyof PeerReading): Estimate =>
+        ratioOf(
+          through.map((reading) => reading[metric]),
+          loops.map((loop) => loop[metric]),
+        );
+      const { engine, sampling, transport, rest } = splitShares(times);
+      return [
+        '',
+        `${name}: prefill ${ratioText(ratio('prefillMs'))}, within 0.98-1.02: ${judgement(ratio('prefillMs'), RATIO_LIMITS, rounds.length)}`,
+        `  decode ${ratioText(ratio('decodeMs'))}; of a token's time: engine ${shareText(engine)}, sampling ${shareText(sampling)}, transport ${shareText(transport)}`,
+        ...(rest === null
+          ? []
+          : [`  not explained ${shareText(rest)}, within 2%: ${judgement(rest, REST_LIMITS, rounds.length)}`]),
+      ];
+    }),
   ];
 }
 
@@ -86,7 +111,7 @@ function judgement(value: Estimate, limits: typeof RATIO_LIMITS, rounds: number)
 }
 
 /** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there. */
-function libraryTime({ bench, library }: LlamaRound): TokenTime {
+function libraryTime({ bench, library }: Pick<LlamaRound, 'bench' | 'library'>): TokenTime {
   return {
     total: library.through.decodeMs,
     engine: bench.decodeMs,

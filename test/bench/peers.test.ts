@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { compileArgs } from '../../bench/peers/build-llama-bench.ts';
 import { readLlamaBench, readLoadedLibraries, readMlxBenchmark } from '../../bench/peers/readings.ts';
 import { judge, ratioOf, roundsToTell, splitShares } from '../../bench/peers/shares.ts';
-import { llamaTable, mlxTable } from '../../bench/peers/tables.ts';
+import { llamaTable, mlxTable, turnTable } from '../../bench/peers/tables.ts';
 import type { LlamaRound } from '../../bench/peers/tables.ts';
 
 /** One entry of `llama-bench -o json`, shortened by fields that nobody reads. */
@@ -196,6 +196,19 @@ test('the tables', () => {
     prefill through libllama, of llama-bench itself: within 0.98-1.02: holds
     prefill through llama-server, of llama-bench itself: within 0.98-1.02: DOES NOT HOLD"
   `);
+  const turns = [round(1), round(1.1), round(1.2)];
+  expect(turnTable(turns, shape).join('\n')).toMatchInlineSnapshot(`
+    "runoff, of llama-bench's loop in libllama's process, prefill of 512 tokens, decode of 64 after it (95%)
+
+    libllama: prefill 1.004 (1.004-1.004), within 0.98-1.02: holds
+      decode 1.019 (1.019-1.019); of a token's time: engine 98.1% (98.1 to 98.1), sampling 1.0% (1.0 to 1.0), transport -
+      not explained 0.9% (0.9 to 0.9), within 2%: holds
+
+    llama-server: prefill 1.029 (1.029-1.029), within 0.98-1.02: DOES NOT HOLD
+      decode 1.049 (1.049-1.049); of a token's time: engine 95.3% (95.3 to 95.3), sampling 1.9% (1.9 to 1.9), transport 1.0% (1.0 to 1.0)
+      not explained 1.8% (1.8 to 1.8), within 2%: holds"
+  `);
+  expect(turnTable([{ ...round(1), server: null }], shape).join('\n')).not.toContain('llama-server');
   const mlx = { benchmark: { prefillMs: 4_000, decodeMs: 120 }, runoff: { prefillMs: 4_040, decodeMs: 121.2 } };
   expect(mlxTable([mlx, mlx, mlx], { promptTokens: 32, generateTokens: 16, repetitions: 2 }).join('\n'))
     .toMatchInlineSnapshot(`
