@@ -7,11 +7,10 @@ import { acceptedBlocks, nextBlock } from '../../src/core/protocol/progress.ts';
 import type { DoneBlock } from '../../src/core/protocol/plan-types.ts';
 import { createRandom, normal } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
-import type { Comparison, Interference, RunEvent } from '../../src/core/record.ts';
+import type { Comparison, Memory, RunEvent } from '../../src/core/record.ts';
 import { fasterMean } from '../../src/core/stats/describe.ts';
+import { judgeAttempt } from '../../src/core/validity/judge-attempt.ts';
 import { runLoad, stolenByBlock } from '../../src/core/validity/load.ts';
-import { judgeBlock } from '../../src/core/validity/machine-checks.ts';
-import { isBlockNoisy, usualSteal } from '../../src/core/validity/noise.ts';
 import { compareFamily, isResolved } from '../../src/core/verdict/compare-family.ts';
 import { registerLooks } from '../../src/core/verdict/looks.ts';
 import { REGIMES } from './regimes.ts';
@@ -19,9 +18,15 @@ import { ITERATIONS } from './simulate.ts';
 
 const MARGIN = 1.05;
 const CALIBRATIONS = 8;
+/** Nothing here looks at it. */
+const NO_MEMORY: Memory = { peakBytes: 0, anonymousBytes: 0, fileBackedBytes: 0 };
+const ENGINES = ['a', 'b'].map((id) => ({ id, referenceBackend: null }));
 /** ln; measured on a two-core virtual machine: 4% reading, 2% computing, together some 2%. */
 const CANARY_SPREAD = 0.02;
 const PROCESS_SPREAD = 0.01;
+
+/** More is taken from nobody who still runs. */
+const SHARE_MAX = 0.2;
 
 /** ln slowdown of the machine; a cell of an engine may change what comes after it. */
 interface Burden {
@@ -67,48 +72,42 @@ const selfHeating: LoadRegime = () => {
   };
 };
 
-/** A crowded host: it takes some 4% from whatever runs, all the time, now less and now more. Both cores are used. */
-const steal: LoadRegime = (random) => {
-  let level = 0;
-  let share = 0.04;
-  return {
-    now: () => -Math.log1p(-share),
-    work: () => {
-      level = 0.8 * level + 0.6 * normal(random);
-      share = 0.04 * Math.exp(0.2 * level);
-      return -Math.log1p(-share);
-    },
-    stolen: () => share,
+/** A host that takes a share from whatever runs, and tells how much; another one while each process works. */
+function stealing(usual: number, nextShare: (random: Random, usual: number) => () => number): LoadRegime {
+  return (random) => {
+    const next = nextShare(random, usual);
+    let share = usual;
+    const load = (): number => -Math.log1p(-share);
+    return {
+      now: load,
+      work: () => {
+        share = next();
+        return load();
+      },
+      stolen: () => share,
+    };
   };
-};
+}
+
+/** Processes that follow each other get somewhat alike shares: the log of the share wanders, `kept` of it from one to the next. */
+const wandering =
+  (kept: number, added: number, scale = 1) =>
+  (random: Random, usual: number): (() => number) => {
+    let level = 0;
+    return () => {
+      level = kept * level + added * normal(random);
+      return Math.min(SHARE_MAX, usual * Math.exp(scale * level));
+    };
+  };
+
+/** A crowded host: it takes some 4% from whatever runs, all the time, now less and now more. Both cores are used. */
+const steal = stealing(0.04, wandering(0.8, 0.6, 0.2));
 
 /** As measured where one thread of two worked: 5%, by a third more or less from process to process. */
-const bursts: LoadRegime = (random) => {
-  let share = 0.05;
-  return {
-    now: () => -Math.log1p(-share),
-    work: () => {
-      share = 0.05 * Math.exp(0.35 * normal(random));
-      return -Math.log1p(-share);
-    },
-    stolen: () => share,
-  };
-};
+const bursts = stealing(0.05, wandering(0, 0.35));
 
 /** As measured on a host whose guests come and go: some 2%, from 0 to 8%, alike in processes that follow each other. */
-const waves: LoadRegime = (random) => {
-  let level = 0;
-  let share = 0.02;
-  return {
-    now: () => -Math.log1p(-share),
-    work: () => {
-      level = 0.6 * level + 0.55 * normal(random);
-      share = Math.min(0.2, 0.02 * Math.exp(level));
-      return -Math.log1p(-share);
-    },
-    stolen: () => share,
-  };
-};
+const waves = stealing(0.02, wandering(0.6, 0.55));
 
 /** As measured on a host with many guests: looks and processes spread by 6%, neighbours in time somewhat alike. */
 const restless: LoadRegime = (random) => {
@@ -157,8 +156,7 @@ export function loadedRun(
   for (let count = 0; count < CALIBRATIONS; count += 1) look();
   const done: DoneBlock[] = [];
   const times = new Map<string, { a: number; b: number }>();
-  const cells: { engine: string; block: number; attempt: number; stealShare: number; interference: Interference }[] =
-    [];
+  const cells: { block: number; attempt: number; stealShare: number }[] = [];
   const firstTries: { a: number; b: number }[] = [];
   for (;;) {
     const next =
@@ -171,24 +169,21 @@ export function loadedRun(
       const load = machine.work(engine);
       const requests = Array.from({ length: ITERATIONS }, () => PROCESS_SPREAD * normal(random));
       const stealShare = machine.stolen?.() ?? 0;
-      cells.push({ engine, ...place, stealShare, interference: { stealShare, foreignCpuShare: 0, ownCpuShare: 0 } });
+      cells.push({ ...place, stealShare });
       values[engine] =
         sensitivity[engine] * load +
         PROCESS_SPREAD * normal(random) +
         fasterMean(requests) +
         (engine === 'b' ? effect : 0);
+      events.push(cellEnd(engine, place, stealShare));
       look();
     }
     times.set(`${place.block}/${place.attempt}`, values);
     if (place.attempt === 0) firstTries.push(values);
-    const stolen = isBlockNoisy(
-      cells.filter(({ block, attempt }) => block === place.block && attempt === place.attempt),
-      usualSteal(cells),
-    );
-    const noisy = stolen.length > 0 || judgeBlock(events).disturbances.length > 0;
-    const state = noisy ? ('rejected' as const) : ('accepted' as const);
-    events.push({ type: 'block-end', ...place, state, reasons: [] });
-    done.push({ ...place, state, reasons: [] });
+    const { reasons } = judgeAttempt(events, ENGINES, place);
+    const state = reasons.length > 0 ? ('rejected' as const) : ('accepted' as const);
+    events.push({ type: 'block-end', ...place, state, reasons });
+    done.push({ ...place, state, reasons });
   }
   const raw = test(firstTries, null, planned)?.verdict ?? 'INCONCLUSIVE';
   if (done.filter(({ state }) => state === 'rejected').length > planned / 2)
@@ -234,6 +229,23 @@ function test(
     if (isResolved(comparisons)) break;
   }
   return last;
+}
+
+function cellEnd(
+  engine: string,
+  place: { readonly block: number; readonly attempt: number },
+  stealShare: number,
+): RunEvent {
+  return {
+    type: 'cell-end',
+    engine,
+    ...place,
+    elapsedMs: 0,
+    state: 'complete',
+    error: null,
+    memory: NO_MEMORY,
+    interference: { stealShare, foreignCpuShare: 0, ownCpuShare: 0 },
+  };
 }
 
 function lookAt(load: number, random: Random): RunEvent {

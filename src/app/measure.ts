@@ -218,9 +218,7 @@ class Measurement {
         const { block, attempt } = action;
         const busiest = await this.watcher.closeBlock();
         const { events, manifest } = this.ask.log;
-        const judged = judgeAttempt(events, manifest.engines, { block, attempt });
-        const { sustained } = judged;
-        const reasons = [...judged.reasons];
+        const { reasons, sustained } = judgeAttempt(events, manifest.engines, { block, attempt });
         const state = reasons.length > 0 ? ('rejected' as const) : ('accepted' as const);
         await this.append({
           type: 'block-end',

@@ -159,7 +159,7 @@ describe('a disk that fills', () => {
       expect(code).toBe(1);
       expect(w.normalise(stderr.slice(stderr.lastIndexOf('\nrunoff: ')))).toMatchInlineSnapshot(`
         "runoff: cannot write WORK/disk/run/samples.jsonl (0 MB free there): ENOSPC: no space left on device, write
-          Free some disk space (runoff cache shows what runoff keeps) and resume the run."
+          Free some disk space (runoff cache shows what runoff keeps) and go on with --resume, or start again what has none."
       `);
       expect(await w.orphans()).toEqual([]);
       expect(w.temporaryFiles()).toEqual([]);

@@ -1,6 +1,6 @@
 /** What `runoff selftest` prints: the statement first, then what it rests on. */
 import pc from 'picocolors';
-import type { Outcome, Resolution } from '../../core/selftest/selftest.ts';
+import type { Outcome } from '../../core/selftest/selftest.ts';
 import { cleanStrings } from '../../report/clean.ts';
 import { layTable, wrap } from '../../report/text-table.ts';
 import { minutes } from '../wording.ts';
@@ -38,7 +38,7 @@ function itemLines({ outcome, title, detail }: SelftestItem, width: number, pain
 
 /** What a user may conclude, in plain sentences. */
 export function statement(result: SelftestResult): string[] {
-  const { state, outcome, resolutions, items } = result;
+  const { state, outcome, items } = result;
   if (state === 'interrupted') return ['Interrupted: what was measured until then is below.'];
   if (outcome === 'failed') {
     const failed = items.filter((item) => item.outcome === 'failed').map(({ title }) => title);
@@ -47,13 +47,13 @@ export function statement(result: SelftestResult): string[] {
   const open = items.filter((item) => item.outcome === 'undecided').length;
   const first =
     open === 0 ? 'PASSED.' : `PASSED as far as it could be told; ${open} of ${items.length} checks stay open.`;
-  return [`${first} ${canResolve(resolutions)}`, ...loadAdvice(result), ...noiseAdvice(result)];
+  return [`${first} ${canResolve(result)}`, ...loadAdvice(result), ...noiseAdvice(result)];
 }
 
-function canResolve(resolutions: readonly Resolution[]): string {
+function canResolve({ resolutions, rejectedBlocks }: SelftestResult): string {
   const [quick, long] = [resolutions[0], resolutions.at(-1)];
   if (quick === undefined || long === undefined)
-    return 'What differences this machine can resolve is unknown: other work disturbed too much of the measurement.';
+    return `What differences this machine can resolve is unknown: ${rejectedBlocks > 0 ? 'other work disturbed too much of the measurement' : 'too few blocks were measured; --budget gives more time'}.`;
   return `With two engines and the default prompts, this machine resolves a difference of ${share(quick.different)} in about ${minutes(quick.runMs)}, and of ${share(long.different)} in about ${minutes(long.runMs)}.`;
 }
 

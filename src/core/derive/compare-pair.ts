@@ -36,7 +36,7 @@ export function pairOf(manifest: Manifest, events: readonly RunEvent[], pair: re
       .map((event, index): RunEvent => {
         if (event.type !== 'block-end' || event.state !== 'rejected') return event;
         const { reasons } = judgeAttempt(until(events.slice(0, index), ours), engines, event);
-        return reasons.length > 0 ? { ...event, reasons: [...reasons] } : accepted(event);
+        return reasons.length > 0 ? { ...event, reasons } : accepted(event);
       })
       .filter(ours),
   };

@@ -31,12 +31,18 @@ export type Cheat = keyof typeof CHEATS;
 export type Gate = Pick<GateEvent, 'gate' | 'outcome' | 'detail'>;
 type Pair = Pick<Comparison, 'a' | 'b' | 'verdict' | 'faster' | 'ratio' | 'low' | 'high' | 'blockCount' | 'reasons'>;
 
+/** With fewer blocks no test was made, and none of the numbers says anything. */
+function isTested(pair: Pair | null): pair is Pair {
+  if (pair === null || pair.verdict === 'NOT_COMPARED') return false;
+  return pair.verdict !== 'INCONCLUSIVE' || pair.blockCount >= BLOCKS_MIN;
+}
+
 /**
  * The same engine twice. Null: there was no comparison.
  * @param noise why blocks were rejected, where too many were
  */
 export function judgeSame(pair: Pair | null, noise: string | null): Judgement {
-  if (pair === null || pair.verdict === 'NOT_COMPARED') return tooFew(noise);
+  if (!isTested(pair)) return tooFew(noise);
   if (pair.verdict === 'NOISY') return noisy(pair);
   const told = `${pair.verdict}, ${intervalOf(pair)}`;
   if (pair.verdict === 'LOAD_DEPENDENT') return busy(told, pair);
@@ -52,7 +58,7 @@ export function judgeSlower(
   pair: Pair | null,
   { plain, share, noise }: { readonly plain: string; readonly share: number; readonly noise: string | null },
 ): Judgement {
-  if (pair === null || pair.verdict === 'NOT_COMPARED') return tooFew(noise);
+  if (!isTested(pair)) return tooFew(noise);
   if (pair.verdict === 'NOISY') return noisy(pair);
   const told = `${pair.verdict}, ${intervalOf(pair)}`;
   const fasterId = pair.faster === null ? null : pair[pair.faster];
@@ -63,7 +69,10 @@ export function judgeSlower(
   if (share >= MUST_BE_FOUND) return { outcome: 'failed', detail: `${told}: not found` };
   if (pair.verdict === 'EQUIVALENT' && share > SLOWDOWNS[0])
     return { outcome: 'failed', detail: `${told}: called equal` };
-  return { outcome: 'undecided', detail: `${told}: not resolved in this time` };
+  return {
+    outcome: 'undecided',
+    detail: [`${told}: not resolved in this time`, ...pair.reasons.slice(0, 1)].join('; '),
+  };
 }
 
 /** A cheating engine must fail the gate that is made for it, whatever else it fails. */
@@ -136,7 +145,9 @@ export function resolutions(
 }
 
 function tooFew(noise: string | null): Judgement {
-  return noise === null ? { outcome: 'undecided', detail: 'too few blocks fitted into the time' } : noisyBecause(noise);
+  return noise === null
+    ? { outcome: 'undecided', detail: `fewer than ${BLOCKS_MIN} blocks were measured` }
+    : noisyBecause(noise);
 }
 
 function noisy({ reasons }: Pair): Judgement {

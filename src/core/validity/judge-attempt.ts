@@ -8,7 +8,7 @@ const REASONS_MAX = 50;
 
 export interface AttemptJudgement {
   /** Why it is run again; empty: it counts. */
-  readonly reasons: readonly string[];
+  readonly reasons: string[];
   /** It counts although the machine is slower than before: it has settled there. Null where it is not. */
   readonly sustained: string | null;
 }

@@ -2,8 +2,9 @@ import { AppError, messageOf } from '../../core/errors.ts';
 import { freeBytes } from '../folders.ts';
 
 const NEXT_STEPS: Readonly<Record<string, string>> = {
-  ENOSPC: 'Free some disk space (runoff cache shows what runoff keeps) and resume the run.',
-  EDQUOT: 'Your disk quota is used up: free some space and resume the run.',
+  ENOSPC:
+    'Free some disk space (runoff cache shows what runoff keeps) and go on with --resume, or start again what has none.',
+  EDQUOT: 'Your disk quota is used up: free some space and go on with --resume, or start again what has none.',
   EIO: 'The disk reports an error: check it, then resume the run in another folder.',
   EROFS: 'The file system is read-only: choose another folder.',
   EACCES: 'Choose a folder that you may write to.',

@@ -49,6 +49,12 @@ describe('the statement', () => {
     expect(told[0]).toMatch(/^PASSED as far as it could be told; 1 of 3 checks stay open\..*unknown/);
   });
 
+  test('says whether the time or the noise was to blame where nothing can be told', () => {
+    const unknown = { ...RESULT, resolutions: [] };
+    expect(statement(unknown)[0]).toContain('too few blocks were measured; --budget gives more time');
+    expect(statement({ ...unknown, rejectedBlocks: 3, remedy: 'Close cargo' })[0]).toContain('other work disturbed');
+  });
+
   test('of a failed one names what failed', () => {
     const failed = { ...OPEN, outcome: 'failed' } as const;
     expect(statement({ ...RESULT, outcome: 'failed', items: [failed] })).toEqual([

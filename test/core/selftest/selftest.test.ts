@@ -42,7 +42,15 @@ describe('the same engine twice', () => {
   });
 
   test('without a comparison nothing is told', () => {
-    expect(judgeSame(null, null)).toEqual({ outcome: 'undecided', detail: 'too few blocks fitted into the time' });
+    expect(judgeSame(null, null)).toEqual({ outcome: 'undecided', detail: 'fewer than 3 blocks were measured' });
+  });
+
+  test('of fewer blocks than a test needs nothing is told, neither that they are equal nor that they are not', () => {
+    const stopped = { ...pair('INCONCLUSIVE'), low: null, high: null, blockCount: 2 };
+    const few = { outcome: 'undecided', detail: 'fewer than 3 blocks were measured' };
+    expect(judgeSame(stopped, null)).toEqual(few);
+    expect(judgeSlower(stopped, { plain: 'plain', share: 0.3, noise: null })).toEqual(few);
+    expect(judgeSame({ ...stopped, blockCount: 3 }, null).outcome).toBe('passed');
   });
 
   test('without a comparison because of noise, the noise is the reason', () => {
@@ -72,6 +80,12 @@ describe('a slower copy', () => {
     ['VOID', null, 0.05, 'failed'],
   ] as const)('%s, faster %s, slowed by %d: %s', (verdict, faster, share, outcome) => {
     expect(judgeSlower(pair(verdict, faster), { plain: 'plain', share, noise: null }).outcome).toBe(outcome);
+  });
+
+  test('one that is open although its interval leaves out 1 says why', () => {
+    const reasons = ['the t test says SLIGHTLY_FASTER, the signed-rank test does not: a few blocks carry the result'];
+    const { detail } = judgeSlower({ ...pair('INCONCLUSIVE'), reasons }, { plain: 'plain', share: 0.1, noise: null });
+    expect(detail).toMatch(/not resolved in this time; .* a few blocks carry the result$/);
   });
 
   test('the order of the two in the comparison does not matter', () => {
