@@ -20,6 +20,7 @@ import { findGgmlLibrary } from '../src/models/convert/run-with-ggml.ts';
 import { cacheFolder, freeBytes } from '../src/platform/folders.ts';
 import { vocabularyMemory } from './convert-vocabulary.ts';
 import { LLAMA_1B, LLAMA_8B, writeLlamaFolder } from './llama-folder.ts';
+import { touchMemory } from './touch-memory.ts';
 import { peakUntilExit } from './tree-peak.ts';
 
 const QUANTS = ['bf16', 'f16', 'q8_0', 'q4_k_m'] as const;
@@ -206,9 +207,7 @@ async function timed(command: string, args: readonly string[], out: string, libr
 
 async function settleMemory(): Promise<void> {
   if (MEMORY === 'idle') return setTimeout(IDLE_MS);
-  const script = 'const kept = []; for (let i = 0; i < +process.argv[1]; i++) kept.push(Buffer.alloc(1e8, 1))';
-  const hundreds = Math.ceil((1.1 * Math.min(SHAPE.sourceBytes, freemem() / 2)) / 1e8);
-  spawnSync(process.execPath, ['-e', script, String(hundreds)]);
+  touchMemory(1.1 * Math.min(SHAPE.sourceBytes, freemem() / 2));
 }
 
 async function findReference(): Promise<Setting['reference']> {

@@ -1,6 +1,6 @@
 /**
  * Does runoff measure what the projects' own benchmarks measure? llama-bench, runoff's libllama and llama-server engines
- * load ONE libllama file; fresh processes each round in random, then mirrored order; one thread, one model file. Then
+ * load ONE libllama file; fresh processes each round, which take turns; one thread, one model file. Then
  * mlx_lm.benchmark and runoff's mlx-lm engine, in a small shape: MLX on a CPU is slow.
  * Bars: prefill through runoff within 0.98-1.02 of llama-bench on a quiet machine; decode split into engine, sampling and
  * transport, with nothing unexplained above 2%.
@@ -17,22 +17,20 @@ import { cacheFolder } from '../src/platform/folders.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
 import { ensureLlamaBench, requireOneLibrary } from './peers/build-llama-bench.ts';
 import type { LlamaBench } from './peers/build-llama-bench.ts';
-import { askLlamaBench, askMlx, askMlxBenchmark, askTogether } from './peers/contenders.ts';
-import type { Shape, TogetherReading } from './peers/contenders.ts';
+import { askMlx, askMlxBenchmark } from './peers/mlx.ts';
+import type { Shape } from './peers/requests.ts';
 import { ratioOf } from './peers/shares.ts';
-import { llamaTable, mlxTable, ratioText, turnTable } from './peers/tables.ts';
-import type { LlamaRound, MlxRound } from './peers/tables.ts';
+import { llamaTable, mlxTable, ratioText } from './peers/tables.ts';
+import type { MlxRound } from './peers/tables.ts';
+import { askTogether } from './peers/turns.ts';
+import type { LlamaRound } from './peers/turns.ts';
 
-/** Some two minutes each on two cores of 2024. */
-const ROUNDS = Number(process.env['ROUNDS'] ?? 6);
-const REPETITIONS = Number(process.env['REPETITIONS'] ?? 9);
+/** Some minute each on two cores of 2024. */
+const ROUNDS = Number(process.env['ROUNDS'] ?? 12);
+/** Turns of everybody in a round. */
+const REPETITIONS = Number(process.env['REPETITIONS'] ?? 10);
 /** Some 30 seconds each; 0 leaves MLX out. */
 const MLX_ROUNDS = Number(process.env['MLX_ROUNDS'] ?? 3);
-/**
- * Neither llama-bench's own process nor MLX, so that a round has its time for turns: runoff's two engines beside llama-bench's
- * loop. `pairs` leaves the server out, too.
- */
-const ONLY = process.env['ONLY'];
 /** As in a plan: blocks have room for this many. */
 const ROUNDS_MAX = 100;
 const REPETITIONS_MAX = 50;
@@ -41,21 +39,22 @@ const SEED = 1;
 const ENVIRONMENT = 'llama-cpp-python';
 /** Shorter ones make more turns, closer together: on a machine whose speed wanders, narrower intervals in the same time. */
 const LLAMA_SHAPE: Shape = {
-  promptTokens: Number(process.env['PROMPT'] ?? 512),
-  generateTokens: Number(process.env['GENERATE'] ?? 64),
+  promptTokens: Number(process.env['PROMPT'] ?? 128),
+  generateTokens: Number(process.env['GENERATE'] ?? 32),
   repetitions: REPETITIONS,
 };
 const MLX_SHAPE: Shape = { promptTokens: 32, generateTokens: 16, repetitions: 1 };
 
 const WHAT_IS_MEASURED = `
-llama-bench: random token ids, no sampling, a threadpool of its own, one warm-up. pp${LLAMA_SHAPE.promptTokens} fills an empty context, tg${LLAMA_SHAPE.generateTokens} starts
-behind ${LLAMA_SHAPE.promptTokens} tokens (-d): as long as runoff's prompt and answer. A process for each of the two tests.
-runoff: text with a nonce, end-of-generation tokens masked, greedy, two warm-ups. Prefill is the time to the first token,
-its choice included; decode goes from the first token to the last (a run's own figure leaves the first interval out).
-Its loop: llama-bench's, on the model that runoff's libllama engine has loaded. That process and llama-server stand side by
-side, one at work at a time: the loop, a request of each, and so on in random order, seconds apart. Processes of one program
-differ from moment to moment, these hardly do. Sampling is timed around the sampler there: the chain of runoff's worker, and
-for llama-server the chain that it makes of runoff's request. Transport is our clock less the server's.
+llama-bench: random token ids, no sampling, a threadpool of its own, a warm-up right before each repetition. pp${LLAMA_SHAPE.promptTokens} fills an
+empty context, tg${LLAMA_SHAPE.generateTokens} starts behind ${LLAMA_SHAPE.promptTokens} tokens (-d): as long as runoff's prompt and answer. A process for each of the two tests.
+runoff: text with a nonce, end-of-generation tokens masked, greedy, two warm-ups for each process. Prefill is the time to the
+first token, its choice included; decode goes from the first token to the last (a run's own figure leaves the first interval out).
+Its loop: llama-bench's, on the model that runoff's libllama engine has loaded.
+Turns: all processes are loaded, one is at work at a time (llama-bench's are stopped while they wait), one repetition of each in
+random order, seconds apart, again and again. Sampling is timed around the sampler in libllama's process: the chain of runoff's
+worker, and for llama-server the chain that it makes of runoff's request. Transport is our clock less the server's own where it
+sends its answer in one piece: making, sending and reading an event for each token.
 `;
 
 export async function peers(): Promise<void> {
@@ -67,11 +66,10 @@ export async function peers(): Promise<void> {
     !isInside(REPETITIONS, 1, REPETITIONS_MAX) ||
     !isInside(MLX_ROUNDS, 0, ROUNDS_MAX) ||
     !isInside(promptTokens, 2, TOKENS_MAX) ||
-    !isInside(generateTokens, 2, TOKENS_MAX) ||
-    !(ONLY === undefined || ONLY === 'pairs' || ONLY === 'turns')
+    !isInside(generateTokens, 2, TOKENS_MAX)
   ) {
     console.error(
-      `ROUNDS is 1 to ${ROUNDS_MAX}, REPETITIONS 1 to ${REPETITIONS_MAX}, MLX_ROUNDS 0 to ${ROUNDS_MAX}, PROMPT and GENERATE 2 to ${TOKENS_MAX}, ONLY pairs or turns`,
+      `ROUNDS is 1 to ${ROUNDS_MAX}, REPETITIONS 1 to ${REPETITIONS_MAX}, MLX_ROUNDS 0 to ${ROUNDS_MAX}, PROMPT and GENERATE 2 to ${TOKENS_MAX}`,
     );
     process.exitCode = 2;
     return;
@@ -80,9 +78,9 @@ export async function peers(): Promise<void> {
   // The programs that we start are in groups of their own: they do not hear of it.
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
   try {
-    if (ONLY === undefined) await llama(controller.signal);
-    else await turns(ONLY === 'turns', controller.signal);
-    if (ONLY === undefined && MLX_ROUNDS > 0) await mlx(controller.signal);
+    await llama(controller.signal);
+    controller.signal.throwIfAborted();
+    if (MLX_ROUNDS > 0) await mlx(controller.signal);
   } catch (error) {
     if (!(error instanceof AppError) && !controller.signal.aborted) throw error;
     console.error(error instanceof AppError ? `${error.message}\n${error.hint ?? ''}` : 'interrupted');
@@ -99,51 +97,20 @@ async function llama(signal: AbortSignal): Promise<void> {
   const run = await prepare(['libllama', 'llama-server'], LLAMA_SHAPE, { signal, serverPath });
   const [library, server] = [engineOf(run, 'libllama'), engineOf(run, 'llama-server')];
   const rounds: LlamaRound[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    const found: Partial<{ -readonly [Name in keyof LlamaRound]: LlamaRound[Name] }> = {};
-    const arms = {
-      bench: async () => void (found.bench = await askLlamaBench(bench.program, library, run, LLAMA_SHAPE, signal)),
-      together: async () => {
-        const told = await askTogether({ library, server }, run, LLAMA_SHAPE, round);
-        found.library = told.library;
-        if (told.server !== null) found.server = told.server;
-      },
-    };
-    await inTurn(round, arms, library.modelPath, signal);
-    const { bench: peer, library: inProcess, server: overHttp } = found;
-    if (peer === undefined || inProcess === undefined || overHttp === undefined)
-      throw new TypeError('every arm answered');
-    rounds.push({ bench: peer, library: inProcess, server: overHttp });
+  for (let round = 0; round < ROUNDS && !signal.aborted; round++) {
+    await realMachinery.warmPageCache(library.modelPath);
+    rounds.push(await askTogether({ program: bench.program, library, server, run, shape: LLAMA_SHAPE, round }));
     say(`round ${round + 1} of ${ROUNDS}: ${soFar(rounds)}`);
   }
+  // Interrupted: what there is.
+  if (rounds.length === 0) return;
   const { models, settings } = run.manifest;
   console.log(
-    `${models[0]?.name}, ${settings.threads} thread, flash attention, KV f16; ${ROUNDS} rounds of fresh processes, ${REPETITIONS} repetitions in each`,
+    `${models[0]?.name}, ${settings.threads} thread, flash attention, KV f16; ${rounds.length} rounds of fresh processes, ${REPETITIONS} turns of each`,
   );
   console.log(`one library${isProven ? ', asked of the loader' : ''}: ${bench.hashes}`);
   console.log(['', ...llamaTable(rounds, LLAMA_SHAPE)].join('\n'));
   console.log(WHAT_IS_MEASURED);
-}
-
-async function turns(withServer: boolean, signal: AbortSignal): Promise<void> {
-  const run = await prepare(
-    ['libllama', ...(withServer ? ['llama-server'] : [])],
-    LLAMA_SHAPE,
-    withServer ? { signal, serverPath: (await oneLibrary(signal)).serverPath } : { signal },
-  );
-  const library = engineOf(run, 'libllama');
-  const server = withServer ? engineOf(run, 'llama-server') : null;
-  const rounds: TogetherReading[] = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    signal.throwIfAborted();
-    await realMachinery.warmPageCache(library.modelPath);
-    rounds.push(await askTogether({ library, server }, run, LLAMA_SHAPE, round));
-    say(`round ${round + 1} of ${ROUNDS}`);
-  }
-  console.log(
-    `${run.manifest.models[0]?.name}, ${run.manifest.settings.threads} thread; ${ROUNDS} rounds of fresh processes, ${REPETITIONS} turns in random order in each\n`,
-  );
-  console.log(turnTable(rounds, LLAMA_SHAPE).join('\n'));
 }
 
 /** llama-bench and the server of the environment whose library the libllama engine loads, on that same library. */
@@ -159,12 +126,12 @@ async function oneLibrary(
 
 function soFar(rounds: readonly LlamaRound[]): string {
   const told = (['prefillMs', 'decodeMs'] as const).map((metric) => {
-    const loop = rounds.map(({ library }) => library.loop[metric]);
-    const of = (read: (round: LlamaRound) => number): string => ratioText(ratioOf(rounds.map(read), loop));
+    const peer = rounds.map(({ bench }) => bench[metric]);
+    const of = (read: (round: LlamaRound) => number): string => ratioText(ratioOf(rounds.map(read), peer));
     const name = metric === 'prefillMs' ? 'prefill' : 'decode';
     return `${name} libllama ${of(({ library }) => library.through[metric])}, llama-server ${of(({ server }) => server.through[metric])}`;
   });
-  return `of llama-bench's loop: ${told.join('; ')} so far`;
+  return `of llama-bench: ${told.join('; ')} so far`;
 }
 
 async function mlx(signal: AbortSignal): Promise<void> {

@@ -4,26 +4,20 @@ import { AppError } from '../../src/core/errors.ts';
 
 /** More repetitions than anybody asks for: a longer list is not llama-bench's. */
 const SAMPLES_MAX = 1_000;
-const TESTS_MAX = 100;
 const TRIALS_MAX = 1_000;
 
 const count = z.int().nonnegative();
-const reportSchema = z
-  .array(
-    z.object({
-      n_threads: count,
-      n_batch: count,
-      n_ubatch: count,
-      type_k: z.string().max(20),
-      type_v: z.string().max(20),
-      n_prompt: count,
-      n_gen: count,
-      n_depth: count,
-      samples_ns: z.array(z.number().positive()).min(1).max(SAMPLES_MAX),
-    }),
-  )
-  .min(1)
-  .max(TESTS_MAX);
+const testSchema = z.object({
+  n_threads: count,
+  n_batch: count,
+  n_ubatch: count,
+  type_k: z.string().max(20),
+  type_v: z.string().max(20),
+  n_prompt: count,
+  n_gen: count,
+  n_depth: count,
+  samples_ns: z.array(z.number().positive()).min(1).max(SAMPLES_MAX),
+});
 
 /** One test of llama-bench: pp is a prompt without answer, tg an answer without prompt, after `depthTokens`. */
 export interface LlamaBenchTest {
@@ -36,23 +30,24 @@ export interface LlamaBenchTest {
   readonly samplesMs: readonly number[];
 }
 
-/** `llama-bench -o json`. @throws AppError `engine-protocol` for anything else */
-export function readLlamaBench(stdout: string): LlamaBenchTest[] {
-  let report: unknown;
+/** A line of `llama-bench -o jsonl`. @throws AppError `engine-protocol` for anything else */
+export function readLlamaBench(line: string): LlamaBenchTest {
+  let test: unknown;
   try {
-    report = JSON.parse(stdout);
+    test = JSON.parse(line);
   } catch (error) {
-    throw unreadable('llama-bench', stdout, error);
+    throw unreadable('llama-bench', line, error);
   }
-  const parsed = reportSchema.safeParse(report);
-  if (!parsed.success) throw unreadable('llama-bench', stdout, parsed.error);
-  return parsed.data.map((test) => ({
-    promptTokens: test.n_prompt,
-    generateTokens: test.n_gen,
-    depthTokens: test.n_depth,
-    settings: `threads ${test.n_threads}, batch ${test.n_batch}, micro-batch ${test.n_ubatch}, KV ${test.type_k}/${test.type_v}`,
-    samplesMs: test.samples_ns.map((ns) => ns / 1e6),
-  }));
+  const parsed = testSchema.safeParse(test);
+  if (!parsed.success) throw unreadable('llama-bench', line, parsed.error);
+  const { data } = parsed;
+  return {
+    promptTokens: data.n_prompt,
+    generateTokens: data.n_gen,
+    depthTokens: data.n_depth,
+    settings: `threads ${data.n_threads}, batch ${data.n_batch}, micro-batch ${data.n_ubatch}, KV ${data.type_k}/${data.type_v}`,
+    samplesMs: data.samples_ns.map((ns) => ns / 1e6),
+  };
 }
 
 /** Times of one trial, by runoff's definitions. */

@@ -1,16 +1,10 @@
 /** The tables of the bench, as lines. Pure. */
 import { median } from 'simple-statistics';
-import type { LibraryReading, ServerReading, Shape, TogetherReading } from './contenders.ts';
 import type { PeerReading } from './readings.ts';
+import type { Shape } from './requests.ts';
 import { judge, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
 import type { Estimate, Part, TokenTime } from './shares.ts';
-
-/** What one round measured, a fresh process for each. */
-export interface LlamaRound {
-  readonly bench: PeerReading;
-  readonly library: LibraryReading;
-  readonly server: ServerReading;
-}
+import type { LlamaRound } from './turns.ts';
 
 export interface MlxRound {
   readonly benchmark: PeerReading;
@@ -41,47 +35,6 @@ export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, genera
   ];
 }
 
-/** runoff's engines beside llama-bench's loop, request by request: nothing of llama-bench's own process. */
-export function turnTable(rounds: readonly TogetherReading[], { promptTokens, generateTokens }: Shape): string[] {
-  const loops = rounds.map(({ library }) => library.loop);
-  const served = rounds.flatMap(({ library, server }) => (server === null ? [] : [{ library, server }]));
-  const engines = [
-    {
-      name: 'libllama',
-      through: rounds.map(({ library }) => library.through),
-      times: rounds.map(({ library }) => libraryTime({ bench: library.loop, library })),
-    },
-    ...(served.length < rounds.length
-      ? []
-      : [
-          {
-            name: 'llama-server',
-            through: served.map(({ server }) => server.through),
-            times: served.map(({ library, server }) => serverTime({ bench: library.loop, library, server })),
-          },
-        ]),
-  ];
-  return [
-    `runoff, of llama-bench's loop in libllama's process, prefill of ${promptTokens} tokens, decode of ${generateTokens} after it (95%)`,
-    ...engines.flatMap(({ name, through, times }) => {
-      const ratio = (metric: keyof PeerReading): Estimate =>
-        ratioOf(
-          through.map((reading) => reading[metric]),
-          loops.map((loop) => loop[metric]),
-        );
-      const { engine, sampling, transport, rest } = splitShares(times);
-      return [
-        '',
-        `${name}: prefill ${ratioText(ratio('prefillMs'))}, within 0.98-1.02: ${judgement(ratio('prefillMs'), RATIO_LIMITS, rounds.length)}`,
-        `  decode ${ratioText(ratio('decodeMs'))}; of a token's time: engine ${shareText(engine)}, sampling ${shareText(sampling)}, transport ${shareText(transport)}`,
-        ...(rest === null
-          ? []
-          : [`  not explained ${shareText(rest)}, within 2%: ${judgement(rest, REST_LIMITS, rounds.length)}`]),
-      ];
-    }),
-  ];
-}
-
 /** Where the time of a token goes, engine by engine, in shares of what runoff measured. */
 function splitTable(rounds: readonly LlamaRound[]): string[] {
   const library = splitShares(rounds.map(libraryTime));
@@ -90,7 +43,7 @@ function splitTable(rounds: readonly LlamaRound[]): string[] {
     engine: 'engine (llama-bench)',
     process: 'process (its loop in libllama, less that)',
     sampling: 'sampling',
-    transport: 'transport (HTTP)',
+    transport: 'transport (streaming over HTTP)',
     rest: 'rest, not explained',
   };
   const line = (what: string, left: string, right: string): string =>
@@ -110,8 +63,8 @@ function judgement(value: Estimate, limits: typeof RATIO_LIMITS, rounds: number)
   return needed === null ? judged : `open; where times spread as here, ${needed} rounds would tell`;
 }
 
-/** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there. */
-function libraryTime({ bench, library }: Pick<LlamaRound, 'bench' | 'library'>): TokenTime {
+/** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there, too. */
+function libraryTime({ bench, library }: LlamaRound): TokenTime {
   return {
     total: library.through.decodeMs,
     engine: bench.decodeMs,
@@ -121,14 +74,14 @@ function libraryTime({ bench, library }: Pick<LlamaRound, 'bench' | 'library'>):
   };
 }
 
-/** llama-bench's loop ran beside it, in libllama's process. */
+/** Another process than libllama's: what llama-bench's loop takes there says nothing of it. */
 function serverTime({ bench, library, server }: LlamaRound): TokenTime {
   return {
     total: server.through.decodeMs,
     engine: bench.decodeMs,
-    process: library.loop.decodeMs - bench.decodeMs,
+    process: null,
     sampling: library.serverSamplingMs,
-    transport: server.through.decodeMs - server.own.decodeMs,
+    transport: server.through.decodeMs - server.silent.decodeMs,
   };
 }
 
@@ -143,6 +96,7 @@ function rows(
   const loop = of(({ library: { loop: bare } }) => bare);
   const server = of(({ server: { through } }) => through);
   const own = of(({ server: { own: told } }) => told);
+  const silent = of(({ server: { silent: told } }) => told);
   return {
     lines: [
       row(peer, bench, null),
@@ -152,6 +106,7 @@ function rows(
       row('runoff, llama-server', server, bench),
       besideLoop('  against its loop beside it', server, loop),
       row('  by its own clock', own, bench),
+      row('  ... where the answer is not streamed', silent, bench),
     ],
     through: {
       'through libllama, of its loop in the same process': ratioOf(library, loop),

@@ -3,7 +3,8 @@
  * deviation, as llama-bench prints it. Two engines are called different where these two ranges do not overlap.
  */
 import { mean, standardDeviation } from '../../src/core/stats/describe.ts';
-import { regimeOf } from './simulate.ts';
+import type { Machine } from './machines.ts';
+import type { Regime } from './regimes.ts';
 import { START_COST } from './whole-run.ts';
 
 export interface Design {
@@ -50,8 +51,7 @@ export function callFaster(a: readonly number[], b: readonly number[]): 'a' | 'b
 }
 
 /** With several processes the values are their means: people run the whole bench again and compare its results. */
-function outcome(name: string, seed: number, { processes, repetitions }: Design, effect: number): 'a' | 'b' | null {
-  const regime = regimeOf(name, seed);
+function outcome(regime: Regime, { processes, repetitions }: Design, effect: number): 'a' | 'b' | null {
   const column = (first: number, lnTime: number): number[] => {
     const made = Array.from({ length: processes }, (_, index) => {
       const cell = regime.cell(first + index);
@@ -63,32 +63,33 @@ function outcome(name: string, seed: number, { processes, repetitions }: Design,
   return callFaster(a, column(processes, effect));
 }
 
-/** @param names regimes, each as likely as the others: who measures a machine does not know which it is */
-export function errorsOf(names: readonly string[], design: Design, effect: number, runs: number): Errors {
+/**
+ * Shares of runs, NaN where no run of that length is on record.
+ *
+ * @param machines each as likely as the others: who measures a machine does not know which it is
+ */
+export function errorsOf(machines: readonly Machine[], design: Design, effect: number): Errors {
+  const cells = 2 * design.processes;
   const share = (size: number, holds: (found: 'a' | 'b' | null) => boolean): number =>
     mean(
-      names.map(
-        (name) =>
-          Array.from({ length: runs }, (_, seed) => outcome(name, seed, design, size)).filter(holds).length / runs,
-      ),
+      machines.map((machine) => {
+        const runs = machine.runsOf(cells, design.repetitions);
+        const made = Array.from({ length: runs }, (_, run) => outcome(machine.during(run, cells), design, size));
+        return made.filter(holds).length / runs;
+      }),
     );
   return { wrong: share(0, (found) => found !== null), missed: share(effect, (found) => found !== 'a') };
 }
 
-/** The cheapest of these designs that errs no more than this; null: none does. */
+/** The cheapest of these designs that errs no more than this; null: none does, or none whose error can be told. */
 export function cheapest(
   designs: readonly Design[],
-  {
-    names,
-    most,
-    effect,
-    runs,
-  }: { readonly names: readonly string[]; readonly most: Errors; readonly effect: number; readonly runs: number },
+  { machines, most, effect }: { readonly machines: readonly Machine[]; readonly most: Errors; readonly effect: number },
 ): Design | null {
   const byCost = designs.toSorted((left, right) => designCost(left, effect) - designCost(right, effect));
   return (
     byCost.find((design) => {
-      const { wrong, missed } = errorsOf(names, design, effect, runs);
+      const { wrong, missed } = errorsOf(machines, design, effect);
       return wrong <= most.wrong && missed <= most.missed;
     }) ?? null
   );

@@ -1,6 +1,7 @@
 /** Does early retirement keep the promises of the protocol, is it ever wrong, and what does it save? */
 import type { Comparison } from '../../src/core/record.ts';
 import { REGIMES } from './regimes.ts';
+import { regimeOf } from './simulate.ts';
 import type { Engines } from './simulate.ts';
 import { wholeRun } from './whole-run.ts';
 import type { WholeRun } from './whole-run.ts';
@@ -29,9 +30,11 @@ export interface RetirementShares {
 }
 
 export function retirementShares(regime: string, engines: Engines, runs: number): RetirementShares {
-  const made = Array.from({ length: runs }, (_, seed) => wholeRun(regime, engines, { blocks: BLOCKS, seed }));
+  const made = Array.from({ length: runs }, (_, seed) =>
+    wholeRun(regimeOf(regime, seed), engines, { blocks: BLOCKS, seed }),
+  );
   const whole = Array.from({ length: runs }, (_, seed) =>
-    wholeRun(regime, engines, { blocks: BLOCKS, seed, withRetirement: false }),
+    wholeRun(regimeOf(regime, seed), engines, { blocks: BLOCKS, seed, withRetirement: false }),
   );
   const share = (holds: (run: WholeRun) => boolean): number => made.filter(holds).length / runs;
   const cost = (list: readonly WholeRun[]): number => list.reduce((sum, run) => sum + run.cost, 0);

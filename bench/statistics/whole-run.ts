@@ -10,7 +10,8 @@ import { compareFamily, isResolved } from '../../src/core/verdict/compare-family
 import { registerLooks, withAlphas } from '../../src/core/verdict/looks.ts';
 import { chooseRetired, findBehind, retirementRule } from '../../src/core/verdict/retirement.ts';
 import { compareStaged } from '../../src/core/verdict/staged.ts';
-import { ITERATIONS, MARGIN, regimeOf } from './simulate.ts';
+import type { Regime } from './regimes.ts';
+import { ITERATIONS, MARGIN } from './simulate.ts';
 import type { Engines } from './simulate.ts';
 
 /** Of one process, in requests of the fastest engine: start and small warm-up, full-shape warm-up, measured requests. */
@@ -33,7 +34,7 @@ interface Stage {
 
 /** @param withRetirement false: everybody is measured to the end, with the same levels as before there was retirement */
 export function wholeRun(
-  name: string,
+  regime: Regime,
   engines: Engines,
   options: { readonly blocks: number; readonly seed: number; readonly withRetirement?: boolean },
 ): WholeRun {
@@ -41,7 +42,7 @@ export function wholeRun(
   const ids = Object.keys(engines);
   const counts = registerLooks(blocks, { earlyLook: true }).map((look) => look.blocks);
   const rule = withRetirement ? retirementRule({ rankedCount: ids.length, lookCount: counts.length }) : null;
-  const measurement = new Measurement(name, engines, seed);
+  const measurement = new Measurement(regime, engines, seed);
   const stages: Stage[] = [];
   let comparisons: Comparison[] = [];
   const gone = (): string[] => stages.flatMap(({ retired }) => retired);
@@ -78,15 +79,15 @@ class Measurement {
   blocks = 0;
   cost = 0;
   private position = 0;
-  private readonly regime: ReturnType<typeof regimeOf>;
+  private readonly regime: Regime;
   private readonly values: Map<string, (number | null)[]>;
   private readonly engines: Engines;
   private readonly seed: number;
 
-  constructor(name: string, engines: Engines, seed: number) {
+  constructor(regime: Regime, engines: Engines, seed: number) {
     this.engines = engines;
     this.seed = seed;
-    this.regime = regimeOf(name, seed);
+    this.regime = regime;
     this.values = new Map(Object.keys(engines).map((id) => [id, []]));
   }
 

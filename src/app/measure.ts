@@ -245,9 +245,10 @@ class Measurement {
   }
 
   private async look(blocks: number, plan: RunPlan, progress: Progress): Promise<Progress> {
-    const { manifest, events } = this.ask.log;
+    const { copies, log } = this.ask;
+    const { manifest, events } = log;
     const rest = predictRestMs({ plan, seed: manifest.plan.seed, deadlineMs: this.deadlineMs, progress });
-    const { resolved, retired } = takeLook(manifest, events, rest);
+    const { resolved, retired } = takeLook(manifest, events, rest, { copies: copies !== undefined });
     const restMs = [...rest.values()].reduce((sum, ms) => sum + ms, 0);
     await this.append({ type: 'look', blocks, resolved, retired: [...retired], restMs });
     return {

@@ -117,4 +117,18 @@ describe('copies of one engine', () => {
     const same = pairOf(simulated.manifest, simulated.events, ['alpha', 'again']);
     expect(comparePair(same, { copies: true })?.faster).toBeNull();
   });
+
+  test('end their run at the look that has the answer, under load, too', async () => {
+    const two = engines.filter(({ id }) => id !== 'again');
+    const copy = new Map([...copies].filter(([id]) => id === 'slow'));
+    const quiet = await run({ engines: two, copies: copy });
+    const looks = quiet.events.find((event) => event.type === 'canary-plan')?.calibrations ?? 0;
+    const loaded = {
+      engines: two,
+      plan: { ...PLAN, blocks: 8 },
+      lookAt: (look: number): SimulatedLook => ({ speed: look < looks - 1 ? 1 : 0.78 }),
+    };
+    expect((await run({ ...loaded, copies: copy })).record.blocks.accepted).toBe(4);
+    expect((await run(loaded)).record.blocks.accepted).toBe(8);
+  });
 });

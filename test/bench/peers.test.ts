@@ -3,10 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { compileArgs } from '../../bench/peers/build-llama-bench.ts';
 import { readLlamaBench, readLoadedLibraries, readMlxBenchmark } from '../../bench/peers/readings.ts';
 import { judge, ratioOf, roundsToTell, splitShares } from '../../bench/peers/shares.ts';
-import { llamaTable, mlxTable, turnTable } from '../../bench/peers/tables.ts';
-import type { LlamaRound } from '../../bench/peers/tables.ts';
+import { llamaTable, mlxTable } from '../../bench/peers/tables.ts';
+import { startOrder } from '../../bench/peers/turns.ts';
+import type { LlamaRound } from '../../bench/peers/turns.ts';
 
-/** One entry of `llama-bench -o json`, shortened by fields that nobody reads. */
+/** One line of `llama-bench -o jsonl`, shortened by fields that nobody reads. */
 const ENTRY = {
   build_commit: '0c1e57098',
   n_batch: 512,
@@ -23,22 +24,20 @@ const ENTRY = {
 
 describe('llama-bench', () => {
   test('its JSON: what was tested, with which settings, and every repetition', () => {
-    expect(readLlamaBench(JSON.stringify([ENTRY]))).toEqual([
-      {
-        promptTokens: 0,
-        generateTokens: 64,
-        depthTokens: 512,
-        settings: 'threads 1, batch 512, micro-batch 512, KV f16/f16',
-        samplesMs: [960, 1_040],
-      },
-    ]);
+    expect(readLlamaBench(JSON.stringify(ENTRY))).toEqual({
+      promptTokens: 0,
+      generateTokens: 64,
+      depthTokens: 512,
+      settings: 'threads 1, batch 512, micro-batch 512, KV f16/f16',
+      samplesMs: [960, 1_040],
+    });
   });
 
   test.each([
     ['no JSON', 'error: failed to load model'],
-    ['no test', '[]'],
-    ['no repetition', JSON.stringify([{ ...ENTRY, samples_ns: [] }])],
-    ['a time that is none', JSON.stringify([{ ...ENTRY, samples_ns: [0] }])],
+    ['a list of tests', JSON.stringify([ENTRY])],
+    ['no repetition', JSON.stringify({ ...ENTRY, samples_ns: [] })],
+    ['a time that is none', JSON.stringify({ ...ENTRY, samples_ns: [0] })],
   ])('%s is an error', (_, text) => {
     expect(() => readLlamaBench(text)).toThrow('llama-bench printed something else than its results');
   });
@@ -142,6 +141,14 @@ describe('ratios and shares', () => {
   });
 });
 
+test('each process starts first in one round of four, and second, and so on', () => {
+  const rounds = [0, 1, 2, 3].map((round) => startOrder(['a', 'b', 'c', 'd'], round));
+  for (const place of [0, 1, 2, 3])
+    expect(new Set(rounds.map((order) => order[place]))).toEqual(new Set(['a', 'b', 'c', 'd']));
+  const firsts = Array.from({ length: 40 }, (_, index) => startOrder(['a', 'b', 'c', 'd'], index * 4).join(''));
+  expect(new Set(firsts).size).toBeGreaterThan(10);
+});
+
 test('rounds that would tell: a third of the width needs nine times as many', () => {
   const limits = { low: 0.98, high: 1.02 };
   expect(roundsToTell({ estimate: 1, low: 0.94, high: 1.06 }, limits, 6)).toBe(54);
@@ -160,6 +167,7 @@ test('the tables', () => {
     server: {
       through: { prefillMs: 1_030 * slow, decodeMs: 10.5 * slow },
       own: { prefillMs: 1_010 * slow, decodeMs: 10.4 * slow },
+      silent: { prefillMs: 1_008 * slow, decodeMs: 10.3 * slow },
     },
   });
   const shape = { promptTokens: 512, generateTokens: 64, repetitions: 2 };
@@ -184,10 +192,10 @@ test('the tables', () => {
 
     of the time of a token, 95%                 libllama                  llama-server
     engine (llama-bench)                        98.0% (98.0 to 98.0)      95.2% (95.2 to 95.2)
-    process (its loop in libllama, less that)   0.1% (0.1 to 0.1)         0.1% (0.1 to 0.1)
+    process (its loop in libllama, less that)   0.1% (0.1 to 0.1)         -
     sampling                                    1.0% (1.0 to 1.0)         1.9% (1.9 to 1.9)
     transport (HTTP)                            -                         1.0% (1.0 to 1.0)
-    rest, not explained                         0.9% (0.9 to 0.9)         1.8% (1.8 to 1.8)
+    rest, not explained                         0.9% (0.9 to 0.9)         1.9% (1.9 to 1.9)
     rest within 2%, libllama: holds
     rest within 2%, llama-server: holds
 
@@ -196,19 +204,6 @@ test('the tables', () => {
     prefill through libllama, of llama-bench itself: within 0.98-1.02: holds
     prefill through llama-server, of llama-bench itself: within 0.98-1.02: DOES NOT HOLD"
   `);
-  const turns = [round(1), round(1.1), round(1.2)];
-  expect(turnTable(turns, shape).join('\n')).toMatchInlineSnapshot(`
-    "runoff, of llama-bench's loop in libllama's process, prefill of 512 tokens, decode of 64 after it (95%)
-
-    libllama: prefill 1.004 (1.004-1.004), within 0.98-1.02: holds
-      decode 1.019 (1.019-1.019); of a token's time: engine 98.1% (98.1 to 98.1), sampling 1.0% (1.0 to 1.0), transport -
-      not explained 0.9% (0.9 to 0.9), within 2%: holds
-
-    llama-server: prefill 1.029 (1.029-1.029), within 0.98-1.02: DOES NOT HOLD
-      decode 1.049 (1.049-1.049); of a token's time: engine 95.3% (95.3 to 95.3), sampling 1.9% (1.9 to 1.9), transport 1.0% (1.0 to 1.0)
-      not explained 1.8% (1.8 to 1.8), within 2%: holds"
-  `);
-  expect(turnTable([{ ...round(1), server: null }], shape).join('\n')).not.toContain('llama-server');
   const mlx = { benchmark: { prefillMs: 4_000, decodeMs: 120 }, runoff: { prefillMs: 4_040, decodeMs: 121.2 } };
   expect(mlxTable([mlx, mlx, mlx], { promptTokens: 32, generateTokens: 16, repetitions: 2 }).join('\n'))
     .toMatchInlineSnapshot(`

@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { REGIMES } from '../../bench/statistics/regimes.ts';
 import { retirementShares } from '../../bench/statistics/retirement.ts';
+import { regimeOf } from '../../bench/statistics/simulate.ts';
 import { wholeRun } from '../../bench/statistics/whole-run.ts';
 
 const RUNS = 150;
@@ -40,7 +41,7 @@ test.each(['quiet', 'skewed', 'drift', 'thermal'])(
 
 test('without retirement the same run is measured to the end', () => {
   const engines = { a: 0, b: Math.log(1.05), slow: SLOW };
-  const whole = wholeRun('quiet', engines, { blocks: 12, seed: 1, withRetirement: false });
+  const whole = wholeRun(regimeOf('quiet', 1), engines, { blocks: 12, seed: 1, withRetirement: false });
   expect(whole.retired).toEqual([]);
   expect(whole.comparisons.every(({ blockCount }) => blockCount === whole.blocks)).toBe(true);
 });
