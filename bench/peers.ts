@@ -5,6 +5,9 @@
  * Bars: prefill through runoff within 0.98-1.02 of llama-bench on a quiet machine; decode split into engine, sampling and
  * transport, with nothing unexplained above 2%.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { prepareRun } from '../src/app/prepare.ts';
 import type { PreparedRun } from '../src/app/prepare.ts';
 import { serverIn } from '../src/app/ladder.ts';
@@ -52,9 +55,10 @@ runoff: text with a nonce, end-of-generation tokens masked, greedy, two warm-ups
 first token, its choice included; decode goes from the first token to the last (a run's own figure leaves the first interval out).
 Its loop: llama-bench's, on the model that runoff's libllama engine has loaded.
 Turns: all processes are loaded, one is at work at a time (llama-bench's are stopped while they wait), one repetition of each in
-random order, seconds apart, again and again. Sampling is timed around the sampler in libllama's process: the chain of runoff's
-worker, and for llama-server the chain that it makes of runoff's request. Transport is our clock less the server's own where it
-sends its answer in one piece: making, sending and reading an event for each token.
+random order, seconds apart, again and again. Of a token's time, engine and sampling are the calls of these very requests, timed
+inside the engine's process: around llama_decode and llama_sampler_sample in runoff's worker, around llama_process and
+common_sampler_sample in llama-server (preloaded). Own loop is what lies between these calls: llama-server wakes a thread for its
+queue with each decode and waits for it, and makes text and events. Transport is our clock less the server's own.
 `;
 
 export async function peers(): Promise<void> {
@@ -97,10 +101,16 @@ async function llama(signal: AbortSignal): Promise<void> {
   const run = await prepare(['libllama', 'llama-server'], LLAMA_SHAPE, { signal, serverPath });
   const [library, server] = [engineOf(run, 'libllama'), engineOf(run, 'llama-server')];
   const rounds: LlamaRound[] = [];
-  for (let round = 0; round < ROUNDS && !signal.aborted; round++) {
-    await realMachinery.warmPageCache(library.modelPath);
-    rounds.push(await askTogether({ program: bench.program, library, server, run, shape: LLAMA_SHAPE, round }));
-    say(`round ${round + 1} of ${ROUNDS}: ${soFar(rounds)}`);
+  const folder = await mkdtemp(join(tmpdir(), 'runoff-peers-'));
+  const { program, clock } = bench;
+  try {
+    for (let round = 0; round < ROUNDS && !signal.aborted; round++) {
+      await realMachinery.warmPageCache(library.modelPath);
+      rounds.push(await askTogether({ program, clock, folder, library, server, run, shape: LLAMA_SHAPE, round }));
+      say(`round ${round + 1} of ${ROUNDS}: ${soFar(rounds)}`);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
   // Interrupted: what there is.
   if (rounds.length === 0) return;

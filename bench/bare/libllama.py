@@ -1,6 +1,6 @@
 """runoff's own libllama worker and llama-bench's loop in one process, on one context: what differs is the loop alone.
 
-argv: runoff's worker. Requests with the method "bare" are answered here, all others there.
+argv: runoff's worker. Requests with the methods "bare" and "calls" are answered here, all others there.
 """
 import json
 import random
@@ -11,7 +11,7 @@ scope = {"__name__": "worker"}
 
 
 def bare(params):
-    """Random ids as in llama-bench: a prompt, then answers after it, without and with a sampler."""
+    """Random ids as in llama-bench: a prompt, then an answer after it, without a sampler."""
     api, context, memory = (scope["_state"][name] for name in ("api", "context", "memory"))
     depth, want = params["promptTokens"], params["generateTokens"]
     prompt = (api.llama_token * depth)(*(random_token() for _ in range(depth)))
@@ -19,70 +19,55 @@ def bare(params):
     started = time.monotonic_ns()
     scope["_decode"](api, context, prompt)
     api.llama_synchronize(context)
-    answer = {"prefillMs": (time.monotonic_ns() - started) / 1e6}
-    samplers = {
-        "none": None,
-        "worker": scope["_sampler"](tuple(params["bannedTokens"])),
-        "server": server_sampler(tuple(params["bannedTokens"])),
-    }
-    for name in random.sample(list(samplers), len(samplers)):
-        # Back to the prompt: every answer begins at the same depth.
-        api.llama_memory_seq_rm(memory, 0, depth, -1)
-        # A sampler is timed by itself: a part of the answer tells enough.
-        answer[name] = span(api, context, samplers[name], want if name == "none" else max(1, want // 4))
-    return answer
-
-
-def span(api, context, sampler, want):
-    """Milliseconds of a token, for the model and for the sampler, each on its own clock."""
+    read = time.monotonic_ns()
     token = (api.llama_token * 1)(random_token())
-    decode_ns = sample_ns = 0
     for _ in range(want):
-        started = time.monotonic_ns()
         scope["_decode"](api, context, token)
         api.llama_synchronize(context)
-        decoded = time.monotonic_ns()
-        decode_ns += decoded - started
-        if sampler is None:
-            token[0] = random_token()
-        else:
-            token[0] = api.llama_sampler_sample(sampler, context, -1)
-            sample_ns += time.monotonic_ns() - decoded
-    return {"decodeMs": decode_ns / 1e6 / want, "samplingMs": sample_ns / 1e6 / want}
+        token[0] = random_token()
+    return {"prefillMs": (read - started) / 1e6, "decodeMs": (time.monotonic_ns() - read) / 1e6 / want}
 
 
 def random_token():
     return random.randrange(scope["_state"]["vocabulary_size"])
 
 
-_servers = {}
+calls = []
 
 
-def server_sampler(banned):
-    """What llama-server makes of runoff's request: bias, top-k of 1, temperature 0, and a draw from what is left."""
-    if banned not in _servers:
-        api = scope["_state"]["api"]
-        chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        bias = (api.llama_logit_bias * max(1, len(banned)))()
-        for index, token in enumerate(banned):
-            bias[index].token, bias[index].bias = token, float("-inf")
-        size = scope["_state"]["vocabulary_size"]
-        api.llama_sampler_chain_add(chain, api.llama_sampler_init_logit_bias(size, len(banned), bias))
-        api.llama_sampler_chain_add(chain, api.llama_sampler_init_top_k(1))
-        api.llama_sampler_chain_add(chain, api.llama_sampler_init_temp_ext(0.0, 0.0, 1.0))
-        api.llama_sampler_chain_add(chain, api.llama_sampler_init_dist(0))
-        _servers[banned] = chain
-    return _servers[banned]
+def watch():
+    """Notes when each decode and each choice of a token begins and ends, as decode-clock.c does in llama-server."""
+    if "_watched" in scope:
+        return
+    scope["_watched"] = True
+    api = scope["_state"]["api"]
+    scope["_decode"] = noting(0, scope["_decode"])
+    api.llama_sampler_sample = noting(1, api.llama_sampler_sample)
+
+
+def noting(kind, call):
+    def noted(*args):
+        started = time.monotonic_ns()
+        result = call(*args)
+        calls.append((kind, started, time.monotonic_ns()))
+        return result
+
+    return noted
 
 
 def requests(lines):
+    """The calls of a request are told with the next "calls"; the worker answers requests of its own methods."""
     for line in lines:
         request = json.loads(line)
-        if request["method"] != "bare":
-            yield line
+        if request["method"] in ("bare", "calls"):
+            result = bare(request["params"]) if request["method"] == "bare" else {"calls": calls[:]}
+            scope["_replies"].write(json.dumps({"id": request["id"], "result": result}) + "\n")
+            scope["_replies"].flush()
             continue
-        scope["_replies"].write(json.dumps({"id": request["id"], "result": bare(request["params"])}) + "\n")
-        scope["_replies"].flush()
+        if request["method"] == "generate":
+            watch()
+            calls.clear()
+        yield line
 
 
 sys.stdin = requests(sys.stdin)

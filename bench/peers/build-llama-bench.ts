@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { AppError } from '../../src/core/errors.ts';
 import { missingCompiler, readCompilerFacts } from '../../src/platform/environments/compiler.ts';
 import { runStep } from '../../src/platform/environments/build-step.ts';
@@ -20,6 +21,7 @@ import { readLoadedLibraries } from './readings.ts';
 const TITLE = 'llama-bench';
 const PROGRAM = 'llama-bench';
 const PACKAGE = 'llama-cpp-python';
+const CLOCK_SOURCE = fileURLToPath(new URL('../bare/decode-clock.c', import.meta.url));
 const SOURCE_LIST = join(DEFINITIONS_FOLDER, PACKAGE, 'source.txt');
 /** One large file: a minute here, several on a small board. */
 const COMPILE_TIMEOUT_MS = 20 * 60_000;
@@ -40,6 +42,8 @@ const LIBRARIES_CODE =
 
 export interface LlamaBench {
   readonly program: string;
+  /** decode-clock.c, made: to be preloaded into llama-server. */
+  readonly clock: string;
   /** Folder of the shared libraries. */
   readonly libraries: string;
   /** First digits of the SHA-256 of libllama and of ggml's CPU code. */
@@ -62,7 +66,31 @@ export async function ensureLlamaBench(ask: BuildAsk): Promise<LlamaBench> {
   const root = join(cacheFolder(), 'bench', `${PROGRAM}-${key.digest('hex').slice(0, 16)}`);
   const program = join(root, PROGRAM);
   if (!existsSync(program)) await build(ask, { root, program, libraries });
-  return { program, libraries, hashes };
+  return { program, clock: await ensureClock(ask, root), libraries, hashes };
+}
+
+/** @throws AppError `engine-unavailable` elsewhere than on Linux: it goes between a program and its libraries. */
+async function ensureClock({ signal, onProgress }: BuildAsk, root: string): Promise<string> {
+  if (process.platform !== 'linux')
+    throw new AppError('engine-unavailable', 'the time of a call inside llama-server is taken on Linux only');
+  const key = createHash('sha256').update(await readFile(CLOCK_SOURCE));
+  const clock = join(root, `decode-clock-${key.digest('hex').slice(0, 16)}.so`);
+  if (existsSync(clock)) return clock;
+  const made = `${clock}.part`;
+  const args = ['-O2', '-shared', '-fPIC', '-x', 'c', CLOCK_SOURCE, '-o', made];
+  const context: BuildContext = { title: TITLE, root, signal, onProgress };
+  await runStep(context, { what: 'compiling its clock', command: await compilerOf(), args });
+  await rename(made, clock);
+  return clock;
+}
+
+async function compilerOf(): Promise<string> {
+  const facts = await readCompilerFacts();
+  const missing = missingCompiler(facts, TITLE);
+  const compiler = facts.platform === 'darwin' ? 'c++' : facts.cxx;
+  if (missing !== null || compiler === null)
+    throw new AppError('environment-failed', missing?.reason ?? 'no C++ compiler', { hint: missing?.nextStep ?? '' });
+  return compiler;
 }
 
 async function hashesOf(libraries: string): Promise<string> {
@@ -71,7 +99,7 @@ async function hashesOf(libraries: string): Promise<string> {
     throw new AppError('environment-failed', `libllama and libggml-cpu are not in ${libraries}`, {
       hint:
         process.platform === 'win32'
-          ? 'This bench needs Linux or macOS.'
+          ? 'This bench needs Linux.'
           : 'runoff engines install llama-cpp-python makes them again.',
     });
   const lines = names.map(async (name) => {
@@ -85,11 +113,7 @@ async function build(
   { environment, signal, onProgress }: BuildAsk,
   { root, program, libraries }: { root: string; program: string; libraries: string },
 ): Promise<void> {
-  const facts = await readCompilerFacts();
-  const missing = missingCompiler(facts, TITLE);
-  const compiler = facts.platform === 'darwin' ? 'c++' : facts.cxx;
-  if (missing !== null || compiler === null)
-    throw new AppError('environment-failed', missing?.reason ?? 'no C++ compiler', { hint: missing?.nextStep ?? '' });
+  const compiler = await compilerOf();
   const work = join(root, 'build');
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true });

@@ -24,35 +24,34 @@ export function ratioOf(through: readonly number[], peer: readonly number[]): Es
 export interface TokenTime {
   /** As a user of runoff sees it. */
   readonly total: number;
-  /** llama-bench's: the model alone. */
+  /** In the calls that compute the model. */
   readonly engine: number;
-  /** What llama-bench's loop takes longer in the process that runoff drives than in llama-bench; null where it did not run. */
-  readonly process: number | null;
   /** Choosing the token. */
   readonly sampling: number;
+  /** The engine's own loop around both, by the clock inside it. */
+  readonly loop: number;
   /** Between the engine's own clock and ours; null where there is nothing between them. */
   readonly transport: number | null;
 }
 
-export const PARTS = ['engine', 'process', 'sampling', 'transport', 'rest'] as const;
+export const PARTS = ['engine', 'sampling', 'loop', 'transport', 'rest'] as const;
 export type Part = (typeof PARTS)[number];
 
 /** Shares of the total, which add up to 1; the rest is what no part explains. Null: there is no such part. */
 export function splitShares(rounds: readonly TokenTime[]): Record<Part, Estimate | null> {
-  const shares = rounds.map(({ total, engine, process, sampling, transport }) => ({
+  const shares = rounds.map(({ total, engine, sampling, loop, transport }) => ({
     engine: engine / total,
-    process: (process ?? 0) / total,
     sampling: sampling / total,
+    loop: loop / total,
     transport: (transport ?? 0) / total,
-    rest: (total - engine - (process ?? 0) - sampling - (transport ?? 0)) / total,
+    rest: (total - engine - sampling - loop - (transport ?? 0)) / total,
   }));
   const share = (part: Part): Estimate => meanShare(shares.map((values) => values[part]));
-  const has = (part: 'process' | 'transport'): boolean => rounds.some((round) => round[part] !== null);
   return {
     engine: share('engine'),
-    process: has('process') ? share('process') : null,
     sampling: share('sampling'),
-    transport: has('transport') ? share('transport') : null,
+    loop: share('loop'),
+    transport: rounds.some(({ transport }) => transport !== null) ? share('transport') : null,
     rest: share('rest'),
   };
 }

@@ -3,7 +3,7 @@ import { median } from 'simple-statistics';
 import type { PeerReading } from './readings.ts';
 import type { Shape } from './requests.ts';
 import { judge, PARTS, ratioOf, roundsToTell, splitShares } from './shares.ts';
-import type { Estimate, Part, TokenTime } from './shares.ts';
+import type { Estimate, Part } from './shares.ts';
 import type { LlamaRound } from './turns.ts';
 
 export interface MlxRound {
@@ -26,6 +26,7 @@ export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, genera
     '',
     head(`decode after ${promptTokens} tokens`, 'ms/token', 'llama-bench'),
     ...decode.lines,
+    ...computeRows(rounds),
     '',
     ...splitTable(rounds),
     '',
@@ -35,15 +36,32 @@ export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, genera
   ];
 }
 
+/** What the engines spend in the calls that llama-bench times, too. */
+function computeRows(rounds: readonly LlamaRound[]): string[] {
+  const bench = rounds.map((round) => round.bench.decodeMs);
+  return [
+    row(
+      'only the calls that compute, libllama',
+      rounds.map(({ library }) => library.computeMs),
+      bench,
+    ),
+    row(
+      'only the calls that compute, llama-server',
+      rounds.map(({ server }) => server.computeMs),
+      bench,
+    ),
+  ];
+}
+
 /** Where the time of a token goes, engine by engine, in shares of what runoff measured. */
 function splitTable(rounds: readonly LlamaRound[]): string[] {
-  const library = splitShares(rounds.map(libraryTime));
-  const server = splitShares(rounds.map(serverTime));
+  const library = splitShares(rounds.map(({ library: { token } }) => token));
+  const server = splitShares(rounds.map(({ server: { token } }) => token));
   const names: Record<Part, string> = {
-    engine: 'engine (llama-bench)',
-    process: 'process (its loop in libllama, less that)',
+    engine: 'engine (calls that compute the model)',
     sampling: 'sampling',
-    transport: 'transport (streaming over HTTP)',
+    loop: 'own loop (between these calls)',
+    transport: 'transport (HTTP)',
     rest: 'rest, not explained',
   };
   const line = (what: string, left: string, right: string): string =>
@@ -63,28 +81,6 @@ function judgement(value: Estimate, limits: typeof RATIO_LIMITS, rounds: number)
   return needed === null ? judged : `open; where times spread as here, ${needed} rounds would tell`;
 }
 
-/** In process: nothing lies between the loop's clock and ours, and llama-bench's loop runs there, too. */
-function libraryTime({ bench, library }: LlamaRound): TokenTime {
-  return {
-    total: library.through.decodeMs,
-    engine: bench.decodeMs,
-    process: library.loop.decodeMs - bench.decodeMs,
-    sampling: library.samplingMs,
-    transport: null,
-  };
-}
-
-/** Another process than libllama's: what llama-bench's loop takes there says nothing of it. */
-function serverTime({ bench, library, server }: LlamaRound): TokenTime {
-  return {
-    total: server.through.decodeMs,
-    engine: bench.decodeMs,
-    process: null,
-    sampling: library.serverSamplingMs,
-    transport: server.through.decodeMs - server.silent.decodeMs,
-  };
-}
-
 function rows(
   rounds: readonly LlamaRound[],
   metric: keyof PeerReading,
@@ -96,7 +92,7 @@ function rows(
   const loop = of(({ library: { loop: bare } }) => bare);
   const server = of(({ server: { through } }) => through);
   const own = of(({ server: { own: told } }) => told);
-  const silent = of(({ server: { silent: told } }) => told);
+
   return {
     lines: [
       row(peer, bench, null),
@@ -106,7 +102,6 @@ function rows(
       row('runoff, llama-server', server, bench),
       besideLoop('  against its loop beside it', server, loop),
       row('  by its own clock', own, bench),
-      row('  ... where the answer is not streamed', silent, bench),
     ],
     through: {
       'through libllama, of its loop in the same process': ratioOf(library, loop),

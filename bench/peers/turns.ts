@@ -1,52 +1,51 @@
 /** llama-bench, its loop, and runoff's libllama and llama-server engines, in turns. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { median } from 'simple-statistics';
 import { z } from 'zod';
 import { realMachinery } from '../../src/app/machinery.ts';
 import type { PreparedEngine, RunningEngine } from '../../src/app/machinery.ts';
 import type { PreparedRun } from '../../src/app/prepare.ts';
-import type {
-  EngineProcess,
-  EngineTimings,
-  GenerateRequest,
-  LaunchRequest,
-  WorkerRequest,
-} from '../../src/core/engine.ts';
+import type { EngineProcess, EngineTimings, LaunchRequest, WorkerRequest } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { createRandom, shuffle } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
-import { fasterMean } from '../../src/core/stats/describe.ts';
-import { parseTimings, requestBody } from '../../src/engines/shared/llama-server-api.ts';
+import { fasterMean, mean } from '../../src/core/stats/describe.ts';
 import { touchMemory } from '../touch-memory.ts';
+import { readCalls, splitCalls } from './decode-clock.ts';
+import type { Inside } from './decode-clock.ts';
 import { LlamaBenchInTurns } from './llama-bench-turns.ts';
 import type { PeerReading } from './readings.ts';
 import { askFor, clientReading, LOAD_TIMEOUT_MS, REQUEST_TIMEOUT_MS, warmUp } from './requests.ts';
 import type { Shape } from './requests.ts';
+import type { TokenTime } from './shares.ts';
 
 const BARE_LOOP = fileURLToPath(new URL('../bare/libllama.py', import.meta.url));
 /** More than one of them takes. */
 const PROCESS_BYTES_MAX = 5e8;
+/** A decode and a choice for every token, and the prompt's batches. */
+const CALLS_MAX = 20_000;
 
 export interface LibraryReading {
   /** As runoff measures it. */
   readonly through: PeerReading;
   /** llama-bench's loop in the same process. */
   readonly loop: PeerReading;
-  /** Choosing a token, ms: by runoff's worker, and by the chain that llama-server makes of runoff's request. */
-  readonly samplingMs: number;
-  readonly serverSamplingMs: number;
+  /** Of a token, in the calls that compute the model. */
+  readonly computeMs: number;
+  readonly token: TokenTime;
 }
 
 export interface ServerReading {
   readonly through: PeerReading;
   /** By the server's own clock. */
   readonly own: PeerReading;
-  /** The same, where the answer is sent in one piece at the end. */
-  readonly silent: PeerReading;
+  readonly computeMs: number;
+  readonly token: TokenTime;
 }
 
-const span = z.object({ decodeMs: z.number().positive(), samplingMs: z.number().nonnegative() });
-const bareReply = z.object({ prefillMs: z.number().positive(), none: span, worker: span, server: span });
+const bareReply = z.object({ prefillMs: z.number().positive(), decodeMs: z.number().positive() });
+const callsReply = z.object({ calls: z.array(z.tuple([z.number(), z.number(), z.number()])).max(CALLS_MAX) });
 
 /** What one round measured, fresh processes that took turns. */
 export interface LlamaRound {
@@ -56,13 +55,19 @@ export interface LlamaRound {
   readonly server: ServerReading;
 }
 
+/** One request. */
+interface Answer {
+  readonly through: PeerReading;
+  readonly own: PeerReading | null;
+  readonly inside: Inside;
+}
+
 interface Answers {
   readonly benchPrefillMs: number[];
   readonly benchDecodeMs: number[];
-  readonly through: PeerReading[];
-  readonly bare: z.infer<typeof bareReply>[];
-  readonly overHttp: { readonly through: PeerReading; readonly own: PeerReading }[];
-  readonly silent: PeerReading[];
+  readonly loop: PeerReading[];
+  readonly inProcess: Answer[];
+  readonly overHttp: Answer[];
 }
 
 /** Of one round. The two of llama-bench are stopped while they wait; all others wait for a request. */
@@ -70,7 +75,6 @@ interface Contenders {
   readonly worker: EngineProcess;
   readonly library: RunningEngine;
   readonly server: RunningEngine;
-  readonly serverPort: number;
   readonly prefill: LlamaBenchInTurns;
   readonly decode: LlamaBenchInTurns;
 }
@@ -78,6 +82,10 @@ interface Contenders {
 export interface TogetherAsk {
   /** llama-bench. */
   readonly program: string;
+  /** decode-clock.c, made. */
+  readonly clock: string;
+  /** For what the clock writes. */
+  readonly folder: string;
   readonly library: PreparedEngine;
   readonly server: PreparedEngine;
   readonly run: PreparedRun;
@@ -94,6 +102,7 @@ export interface TogetherAsk {
  */
 export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
   const { program, library, server, run, shape, round } = ask;
+  const calls = join(ask.folder, `calls-${round}`);
   const random = createRandom('turns', round);
   const { settings } = run.manifest;
   const benchAsk = { program, modelPath: library.modelPath, settings, turns: shape.repetitions };
@@ -111,9 +120,8 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
       found.library = keep(running);
     },
     server: async () => {
-      const { port, running } = await startWithPort(server, run);
-      found.serverPort = port;
-      found.server = keep(running);
+      const timed = withEnvironment(server, { LD_PRELOAD: ask.clock, RUNOFF_DECODE_CLOCK: calls });
+      found.server = keep(await realMachinery.start(timed, settings, LOAD_TIMEOUT_MS));
     },
     prefill: async () => void (found.prefill = keep(await LlamaBenchInTurns.start({ prompt }, benchAsk))),
     decode: async () =>
@@ -124,12 +132,11 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
       touchMemory(PROCESS_BYTES_MAX);
       await starts[name as keyof typeof starts]();
     }
-    const { worker, library: inProcess, server: overHttp, serverPort, prefill, decode } = found;
-    if (!worker || !inProcess || !overHttp || !serverPort || !prefill || !decode)
-      throw new TypeError('all of them were started');
+    const { worker, library: inProcess, server: overHttp, prefill, decode } = found;
+    if (!worker || !inProcess || !overHttp || !prefill || !decode) throw new TypeError('all of them were started');
     for (const engine of shuffle([inProcess, overHttp], random)) await warmUp(engine, run, shape, round);
-    const contenders = { worker, library: inProcess, server: overHttp, serverPort, prefill, decode };
-    return readingOf(await takeTurns(contenders, { run, shape, round, random }));
+    const contenders = { worker, library: inProcess, server: overHttp, prefill, decode };
+    return readingOf(await takeTurns(contenders, { run, shape, round, random, calls }));
   } finally {
     for (const one of started.toReversed()) await one.stop();
   }
@@ -142,48 +149,92 @@ export function startOrder(names: readonly string[], round: number): string[] {
   return [...order.slice(first), ...order.slice(0, first)];
 }
 
-async function takeTurns(
-  { worker, library, server, serverPort, prefill, decode }: Contenders,
-  { run, shape, round, random }: { run: PreparedRun; shape: Shape; round: number; random: Random },
-): Promise<Answers> {
-  const answers: Answers = { benchPrefillMs: [], benchDecodeMs: [], through: [], bare: [], overHttp: [], silent: [] };
+interface TurnAsk {
+  readonly run: PreparedRun;
+  readonly shape: Shape;
+  readonly round: number;
+  readonly random: Random;
+  /** What the server's clock writes. */
+  readonly calls: string;
+}
+
+async function takeTurns(contenders: Contenders, ask: TurnAsk): Promise<Answers> {
+  const { worker, library, server, prefill, decode } = contenders;
+  const { run, shape, round, random, calls } = ask;
+  const answers: Answers = { benchPrefillMs: [], benchDecodeMs: [], loop: [], inProcess: [], overHttp: [] };
   const { promptTokens, generateTokens } = shape;
-  const params = { promptTokens, generateTokens, bannedTokens: run.bannedTokens };
-  // oxlint-disable-next-line no-unsafe-type-assertion -- the program around the worker knows one method more.
-  const request = { method: 'bare', params } as unknown as WorkerRequest;
   for (let iteration = 0; iteration < shape.repetitions; iteration++) {
     const asked = askFor(run, shape, round, iteration);
     const turn = [
       async () => void answers.benchPrefillMs.push(await prefill.turn()),
       async () => void answers.benchDecodeMs.push((await decode.turn()) / generateTokens),
-      async () => void answers.through.push(clientReading(await library.session.generate(asked))),
-      async () => void answers.bare.push(bareReply.parse(await worker.request(request, REQUEST_TIMEOUT_MS))),
       async () => {
-        const answer = await server.session.generate(asked);
-        answers.overHttp.push({ through: clientReading(answer), own: ownReading(answer.engineTimings) });
+        const reply = await askWrapper(worker, 'bare', { promptTokens, generateTokens });
+        answers.loop.push(bareReply.parse(reply));
       },
-      async () => void answers.silent.push(await askSilently(serverPort, asked)),
+      async () => {
+        const through = clientReading(await library.session.generate(asked));
+        const { calls: made } = callsReply.parse(await askWrapper(worker, 'calls', {}));
+        answers.inProcess.push({ through, own: null, inside: splitCalls(made, generateTokens) });
+      },
+      async () => {
+        const before = (await stat(calls)).size;
+        const answer = await server.session.generate(asked);
+        const made = readCalls((await readFile(calls)).subarray(before));
+        const own = ownReading(answer.engineTimings);
+        answers.overHttp.push({ through: clientReading(answer), own, inside: splitCalls(made, generateTokens) });
+      },
     ];
-    for (const ask of shuffle(turn, random)) await ask();
+    for (const take of shuffle(turn, random)) await take();
   }
   return answers;
 }
 
-function readingOf({ benchPrefillMs, benchDecodeMs, through, bare, overHttp, silent }: Answers): LlamaRound {
+/** The program around runoff's worker knows two methods more. */
+function askWrapper(worker: EngineProcess, method: 'bare' | 'calls', params: object): Promise<unknown> {
+  // oxlint-disable-next-line no-unsafe-type-assertion -- see above
+  return worker.request({ method, params } as unknown as WorkerRequest, REQUEST_TIMEOUT_MS);
+}
+
+function readingOf({ benchPrefillMs, benchDecodeMs, loop, inProcess, overHttp }: Answers): LlamaRound {
   return {
     bench: { prefillMs: fasterMean(benchPrefillMs), decodeMs: fasterMean(benchDecodeMs) },
     library: {
-      through: fasterMeans(through),
-      loop: fasterMeans(bare.map(({ prefillMs, none: { decodeMs } }) => ({ prefillMs, decodeMs }))),
-      samplingMs: median(bare.map(({ worker: own }) => own.samplingMs)),
-      serverSamplingMs: median(bare.map(({ server: own }) => own.samplingMs)),
+      through: fasterMeans(inProcess.map(({ through }) => through)),
+      loop: fasterMeans(loop),
+      computeMs: fasterMean(inProcess.map(({ inside }) => inside.engineMs)),
+      token: tokenTime(inProcess),
     },
     server: {
-      through: fasterMeans(overHttp.map((answer) => answer.through)),
-      own: fasterMeans(overHttp.map(({ own }) => own)),
-      silent: fasterMeans(silent),
+      through: fasterMeans(overHttp.map(({ through }) => through)),
+      own: fasterMeans(overHttp.flatMap(({ own }) => own ?? [])),
+      computeMs: fasterMean(overHttp.map(({ inside }) => inside.engineMs)),
+      token: tokenTime(overHttp),
     },
   };
+}
+
+/** All parts of the same requests: what disturbed one is in all of them. */
+function tokenTime(answers: readonly Answer[]): TokenTime {
+  const over = (read: (answer: Answer) => number): number => mean(answers.map(read));
+  const transports = answers.flatMap(({ through, own }) => (own === null ? [] : [through.decodeMs - own.decodeMs]));
+  return {
+    total: over(({ through }) => through.decodeMs),
+    engine: over(({ inside }) => inside.engineMs),
+    sampling: over(({ inside }) => inside.samplingMs),
+    loop: over(({ inside }) => inside.loopMs),
+    transport: transports.length === 0 ? null : mean(transports),
+  };
+}
+
+/** The engine with more in its environment. */
+function withEnvironment(prepared: PreparedEngine, env: Readonly<Record<string, string>>): PreparedEngine {
+  const { engine } = prepared;
+  const launchPlan: typeof engine.launchPlan = (request) => {
+    const plan = engine.launchPlan(request);
+    return plan === null ? null : { ...plan, env: { ...plan.env, ...env } };
+  };
+  return { ...prepared, engine: { ...engine, launchPlan } };
 }
 
 async function startWithLoop(
@@ -207,43 +258,6 @@ async function startWithLoop(
   const running = await realMachinery.start({ ...prepared, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
   if (seen.worker === undefined) throw new TypeError('start() connects');
   return { running, worker: seen.worker };
-}
-
-async function startWithPort(
-  prepared: PreparedEngine,
-  { manifest }: PreparedRun,
-): Promise<{ port: number; running: RunningEngine }> {
-  const seen: { port?: number } = {};
-  const spied = {
-    ...prepared.engine,
-    connect: (process: EngineProcess, request: LaunchRequest, timeoutMs: number) => {
-      seen.port = request.port;
-      return prepared.engine.connect(process, request, timeoutMs);
-    },
-  };
-  const running = await realMachinery.start({ ...prepared, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
-  if (seen.port === undefined) throw new TypeError('start() connects');
-  return { port: seen.port, running };
-}
-
-const silentReply = z.object({
-  timings: z.object({
-    prompt_n: z.int().positive(),
-    prompt_ms: z.number().positive(),
-    predicted_n: z.int().positive(),
-    predicted_ms: z.number().positive(),
-  }),
-});
-
-/** runoff's request to llama-server, but for the stream: nobody is told of a token before the last one. */
-async function askSilently(port: number, asked: GenerateRequest): Promise<PeerReading> {
-  const response = await fetch(`http://127.0.0.1:${port}/completion`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...requestBody(asked), stream: false }),
-    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-  });
-  return ownReading(parseTimings(silentReply.parse(await response.json())));
 }
 
 function ownReading(engineTimings: EngineTimings | null): PeerReading {

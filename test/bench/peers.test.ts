@@ -1,6 +1,8 @@
 /** The pure parts of `npm run bench -- peers`: what the peers print, and the arithmetic on it. */
 import { describe, expect, test } from 'vitest';
 import { compileArgs } from '../../bench/peers/build-llama-bench.ts';
+import { readCalls, splitCalls } from '../../bench/peers/decode-clock.ts';
+import type { Call } from '../../bench/peers/decode-clock.ts';
 import { readLlamaBench, readLoadedLibraries, readMlxBenchmark } from '../../bench/peers/readings.ts';
 import { judge, ratioOf, roundsToTell, splitShares } from '../../bench/peers/shares.ts';
 import { llamaTable, mlxTable } from '../../bench/peers/tables.ts';
@@ -109,13 +111,13 @@ describe('ratios and shares', () => {
 
   test('the parts of a token add up to the whole, the rest is what none explains', () => {
     const rounds = [
-      { total: 20, engine: 17, process: 1, sampling: 1, transport: 0.5 },
-      { total: 10, engine: 9, process: 0, sampling: 0.5, transport: 0.5 },
-      { total: 10, engine: 9.5, process: -0.5, sampling: 0.5, transport: 0 },
+      { total: 20, engine: 17, sampling: 1, loop: 1, transport: 0.5 },
+      { total: 10, engine: 8.5, sampling: 0.5, loop: 0.5, transport: 0.5 },
+      { total: 10, engine: 8.5, sampling: 0.5, loop: 0.5, transport: 0 },
     ];
     const shares = splitShares(rounds);
-    expect(shares.engine?.estimate).toBeCloseTo(0.9, 12);
-    expect(shares.process?.estimate).toBeCloseTo(0, 12);
+    expect(shares.engine?.estimate).toBeCloseTo(0.85, 12);
+    expect(shares.loop?.estimate).toBeCloseTo(0.05, 12);
     expect(shares.sampling?.estimate).toBeCloseTo(0.05, 12);
     expect(shares.transport?.estimate).toBeCloseTo(0.025, 12);
     expect(shares.rest?.estimate).toBeCloseTo(0.025, 12);
@@ -124,9 +126,29 @@ describe('ratios and shares', () => {
   });
 
   test('in process there is no transport, and none is made up', () => {
-    const shares = splitShares([{ total: 10, engine: 9, process: null, sampling: 0.5, transport: null }]);
-    expect([shares.transport, shares.process]).toEqual([null, null]);
+    const shares = splitShares([{ total: 10, engine: 8.5, sampling: 0.5, loop: 0.5, transport: null }]);
+    expect(shares.transport).toBeNull();
     expect(shares.rest).toEqual({ estimate: expect.closeTo(0.05, 12), low: null, high: null });
+  });
+
+  test('calls inside the engine: from the first choice of a token on, for each interval', () => {
+    const ms = (start: number, end: number): [number, number] => [start * 1e6, end * 1e6];
+    const calls: Call[] = [
+      [0, ...ms(0, 100)],
+      [1, ...ms(100, 102)],
+      [0, ...ms(103, 113)],
+      [1, ...ms(113, 114)],
+      [0, ...ms(114, 134)],
+      [1, ...ms(134, 136)],
+    ];
+    expect(splitCalls(calls, 3)).toEqual({ engineMs: 15, samplingMs: 1.5, loopMs: 0.5 });
+    expect(() => splitCalls(calls, 4)).toThrow('3 tokens were chosen inside the engine, and 4 answered');
+  });
+
+  test('the calls as they are written: three numbers of 64 bits each, and a torn one is left out', () => {
+    const bytes = Buffer.alloc(28);
+    for (const [index, value] of [1n, 5_000n, 7_000n].entries()) bytes.writeBigUInt64LE(value, index * 8);
+    expect(readCalls(bytes)).toEqual([[1, 5_000, 7_000]]);
   });
 
   test.each([
@@ -161,13 +183,20 @@ test('the tables', () => {
     library: {
       through: { prefillMs: 1_005 * slow, decodeMs: 10.2 * slow },
       loop: { prefillMs: 1_001 * slow, decodeMs: 10.01 * slow },
-      samplingMs: 0.1 * slow,
-      serverSamplingMs: 0.2 * slow,
+      computeMs: 10.05 * slow,
+      token: { total: 10.2 * slow, engine: 10.05 * slow, sampling: 0.1 * slow, loop: 0.02 * slow, transport: null },
     },
     server: {
       through: { prefillMs: 1_030 * slow, decodeMs: 10.5 * slow },
       own: { prefillMs: 1_010 * slow, decodeMs: 10.4 * slow },
-      silent: { prefillMs: 1_008 * slow, decodeMs: 10.3 * slow },
+      computeMs: 10.1 * slow,
+      token: {
+        total: 10.5 * slow,
+        engine: 10.1 * slow,
+        sampling: 0.1 * slow,
+        loop: 0.15 * slow,
+        transport: 0.1 * slow,
+      },
     },
   });
   const shape = { promptTokens: 512, generateTokens: 64, repetitions: 2 };
@@ -180,7 +209,6 @@ test('the tables', () => {
     runoff, llama-server                              1133   1.030 (1.030-1.030)
       against its loop beside it                             1.029 (1.029-1.029)
       by its own clock                                1111   1.010 (1.010-1.010)
-      ... where the answer is not streamed            1109   1.008 (1.008-1.008)
 
     decode after 512 tokens                       ms/token   against llama-bench (95%)
     llama-bench tg64 @ d512                          11.00
@@ -190,14 +218,15 @@ test('the tables', () => {
     runoff, llama-server                             11.55   1.050 (1.050-1.050)
       against its loop beside it                             1.049 (1.049-1.049)
       by its own clock                               11.44   1.040 (1.040-1.040)
-      ... where the answer is not streamed           11.33   1.030 (1.030-1.030)
+    only the calls that compute, libllama            11.06   1.005 (1.005-1.005)
+    only the calls that compute, llama-server        11.11   1.010 (1.010-1.010)
 
     of the time of a token, 95%                 libllama                  llama-server
-    engine (llama-bench)                        98.0% (98.0 to 98.0)      95.2% (95.2 to 95.2)
-    process (its loop in libllama, less that)   0.1% (0.1 to 0.1)         -
-    sampling                                    1.0% (1.0 to 1.0)         1.9% (1.9 to 1.9)
-    transport (streaming over HTTP)             -                         1.9% (1.9 to 1.9)
-    rest, not explained                         0.9% (0.9 to 0.9)         1.0% (1.0 to 1.0)
+    engine (calls that compute the model)       98.5% (98.5 to 98.5)      96.2% (96.2 to 96.2)
+    sampling                                    1.0% (1.0 to 1.0)         1.0% (1.0 to 1.0)
+    own loop (between these calls)              0.2% (0.2 to 0.2)         1.4% (1.4 to 1.4)
+    transport (HTTP)                            -                         1.0% (1.0 to 1.0)
+    rest, not explained                         0.3% (0.3 to 0.3)         0.5% (0.5 to 0.5)
     rest within 2%, libllama: holds
     rest within 2%, llama-server: holds
 
