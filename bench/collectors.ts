@@ -13,6 +13,7 @@ import { prepareRun } from '../src/app/prepare.ts';
 import type { MachineWatch, WatchAsk } from '../src/platform/canary/machine-watch.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
 import { createRun } from '../src/store/run-folder.ts';
+import { percent } from './table.ts';
 
 const ENGINE = process.argv[3] ?? 'llama-cpp';
 const BLOCKS = Number(process.env['BLOCKS'] ?? 6);
@@ -49,10 +50,10 @@ export async function collectors(): Promise<void> {
     const share = spent.cpuMs / runMs;
     console.log(`${ENGINE}, ${BLOCKS} blocks, ${(runMs / 1_000).toFixed(0)} s; of one processor:`);
     console.log(
-      `collectors  ${percent(share)}  (${spent.looks} looks, ${(spent.cpuMs / spent.looks).toFixed(1)} ms of processor and ${(spent.wallMs / spent.looks).toFixed(1)} ms of time each)  ${share < SHARE_MAX ? 'holds' : 'DOES NOT HOLD'}`,
+      `collectors  ${percent(share, 2)}  (${spent.looks} looks, ${(spent.cpuMs / spent.looks).toFixed(1)} ms of processor and ${(spent.wallMs / spent.looks).toFixed(1)} ms of time each)  ${share < SHARE_MAX ? 'holds' : 'DOES NOT HOLD'}`,
     );
     console.log(
-      `runoff      ${percent((user + system) / 1_000 / runMs)}  (all that its own process did, starts and gates included)`,
+      `runoff      ${percent((user + system) / 1_000 / runMs, 2)}  (all that its own process did, starts and gates included)`,
     );
   } finally {
     await log.close();
@@ -82,8 +83,4 @@ function counting(machinery: Machinery, spent: Spent): Machinery {
       };
     },
   };
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(2)}%`;
 }

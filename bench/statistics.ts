@@ -11,6 +11,7 @@ import { NAIVE, pairedHolds } from './statistics/naive.ts';
 import { REGIMES } from './statistics/regimes.ts';
 import { printRetirement } from './statistics/retirement.ts';
 import { measure, regimeOf, simulate } from './statistics/simulate.ts';
+import { percent, row as tableRow } from './table.ts';
 
 const RUNS = Number(process.env['RUNS'] ?? 4_000);
 /** A run with its canary takes ten times as long to simulate. */
@@ -139,10 +140,6 @@ function share(runs: number, holds: (seed: number) => boolean): number {
   return count / runs;
 }
 
-function percent(value: number): string {
-  return `${(100 * value).toFixed(1)}%`;
-}
-
 function row(cells: readonly string[]): string {
-  return cells.map((cell, index) => (index === 0 ? cell.padEnd(13) : cell.padStart(11))).join('');
+  return tableRow(cells, { first: 13, rest: 11 });
 }

@@ -11,6 +11,7 @@ import { REGIMES } from './statistics/regimes.ts';
 import { regimeOf } from './statistics/simulate.ts';
 import { wholeRun } from './statistics/whole-run.ts';
 import type { WholeRun } from './statistics/whole-run.ts';
+import { percent } from './table.ts';
 import {
   BLOCKS,
   COST_HEADS,
@@ -19,7 +20,6 @@ import {
   EFFECT,
   onAverage,
   oursOn,
-  percent,
   row,
   verdictCosts,
 } from './time-to-verdict/costs.ts';

@@ -56,8 +56,12 @@ export interface BuildAsk {
   readonly onProgress: (text: string) => void;
 }
 
-/** Makes it where it is missing. @throws AppError `environment-failed`, `interrupted` */
+/** Makes it where it is missing. @throws AppError `engine-unavailable`, `environment-failed`, `interrupted` */
 export async function ensureLlamaBench(ask: BuildAsk): Promise<LlamaBench> {
+  if (process.platform !== 'linux')
+    throw new AppError('engine-unavailable', `this bench needs Linux, and this is ${process.platform}`, {
+      hint: 'It stops llama-bench between two tests and takes the time of calls inside llama-server.',
+    });
   const { environment } = ask;
   const asked = await runCommand(environment.runtime, ['-I', '-c', LIBRARIES_CODE], { timeoutMs: LOADER_TIMEOUT_MS });
   const libraries = asked.stdout.trim();
@@ -69,10 +73,8 @@ export async function ensureLlamaBench(ask: BuildAsk): Promise<LlamaBench> {
   return { program, clock: await ensureClock(ask, root), libraries, hashes };
 }
 
-/** @throws AppError `engine-unavailable` elsewhere than on Linux: it goes between a program and its libraries. */
+/** It goes between a program and its libraries, as Linux's loader lets it. */
 async function ensureClock({ signal, onProgress }: BuildAsk, root: string): Promise<string> {
-  if (process.platform !== 'linux')
-    throw new AppError('engine-unavailable', 'the time of a call inside llama-server is taken on Linux only');
   const key = createHash('sha256').update(await readFile(CLOCK_SOURCE));
   const clock = join(root, `decode-clock-${key.digest('hex').slice(0, 16)}.so`);
   if (existsSync(clock)) return clock;
@@ -87,20 +89,16 @@ async function ensureClock({ signal, onProgress }: BuildAsk, root: string): Prom
 async function compilerOf(): Promise<string> {
   const facts = await readCompilerFacts();
   const missing = missingCompiler(facts, TITLE);
-  const compiler = facts.platform === 'darwin' ? 'c++' : facts.cxx;
-  if (missing !== null || compiler === null)
+  if (missing !== null || facts.cxx === null)
     throw new AppError('environment-failed', missing?.reason ?? 'no C++ compiler', { hint: missing?.nextStep ?? '' });
-  return compiler;
+  return facts.cxx;
 }
 
 async function hashesOf(libraries: string): Promise<string> {
   const names = (await readdir(libraries)).filter((name) => /^lib(llama|ggml-cpu)\.(so|dylib)$/.test(name)).toSorted();
   if (names.length < 2)
     throw new AppError('environment-failed', `libllama and libggml-cpu are not in ${libraries}`, {
-      hint:
-        process.platform === 'win32'
-          ? 'This bench needs Linux.'
-          : 'runoff engines install llama-cpp-python makes them again.',
+      hint: 'runoff engines install llama-cpp-python makes them again.',
     });
   const lines = names.map(async (name) => {
     const bytes = await readFile(join(libraries, name));

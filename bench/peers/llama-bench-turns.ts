@@ -6,6 +6,7 @@ import { lastLines } from '../../src/platform/process/byte-tail.ts';
 import { startProcess } from '../../src/platform/process/start-process.ts';
 import type { StartedProcess } from '../../src/platform/process/start-process.ts';
 import { readLlamaBench } from './readings.ts';
+import type { LlamaBenchTest } from './readings.ts';
 
 /** A test takes seconds, with its warm-up and the context it starts behind. */
 const TEST_TIMEOUT_MS = 600_000;
@@ -31,12 +32,12 @@ export interface BenchAsk {
  */
 export class LlamaBenchInTurns {
   readonly #process: StartedProcess;
-  readonly #settings: string;
+  readonly #wanted: Omit<LlamaBenchTest, 'samplesMs'>;
   #last = '';
 
-  private constructor(started: StartedProcess, settings: string) {
+  private constructor(started: StartedProcess, wanted: Omit<LlamaBenchTest, 'samplesMs'>) {
     this.#process = started;
-    this.#settings = settings;
+    this.#wanted = wanted;
   }
 
   /** Loads the model and does one test that does not count. */
@@ -64,7 +65,12 @@ export class LlamaBenchInTurns {
     const args = Object.entries(options).flatMap(([name, value]) => [name, String(value)]);
     const started = await startProcess({ command: ask.program, args, env: {}, channel: 'fd3' });
     const settings = `threads ${threads}, batch ${batchTokens}, micro-batch ${microBatchTokens}, KV ${kvType}/${kvType}`;
-    const bench = new LlamaBenchInTurns(started, settings);
+    const bench = new LlamaBenchInTurns(started, {
+      promptTokens: 'prompt' in test ? test.prompt : 0,
+      generateTokens: 'prompt' in test ? 0 : test.generate,
+      depthTokens: 'prompt' in test ? 0 : test.depth,
+      settings,
+    });
     try {
       await bench.#untilPrinted();
     } catch (error) {
@@ -86,10 +92,14 @@ export class LlamaBenchInTurns {
 
   async #untilPrinted(): Promise<number> {
     const line = await this.#nextLine();
-    const { settings, samplesMs } = readLlamaBench(line);
+    const { samplesMs, ...measured } = readLlamaBench(line);
     const [ms] = samplesMs;
-    if (settings !== this.#settings || ms === undefined || samplesMs.length > 1)
-      throw new AppError('engine-protocol', `llama-bench measured with ${settings}, not once with ${this.#settings}`);
+    const [told, wanted] = [measured, this.#wanted].map((test) => JSON.stringify(test));
+    if (told !== wanted || ms === undefined || samplesMs.length > 1)
+      throw new AppError(
+        'engine-protocol',
+        `llama-bench measured ${told} ${samplesMs.length} times, not ${wanted} once`,
+      );
     return ms;
   }
 

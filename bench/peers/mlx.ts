@@ -8,7 +8,7 @@ import { AppError } from '../../src/core/errors.ts';
 import { lastLines } from '../../src/platform/process/byte-tail.ts';
 import { minimumEnvironment } from '../../src/platform/process/environment.ts';
 import { runCommand } from '../../src/platform/process/run-command.ts';
-import { readMlxBenchmark } from './readings.ts';
+import { readMlxBenchmark, typical } from './readings.ts';
 import type { PeerReading } from './readings.ts';
 import { askFor, clientReading, LOAD_TIMEOUT_MS, warmUp } from './requests.ts';
 import type { Shape } from './requests.ts';
@@ -22,7 +22,7 @@ export async function askMlx(
   shape: Shape,
   round: number,
 ): Promise<PeerReading> {
-  return medians((await generations(prepared, run, shape, round)).map(clientReading));
+  return typical((await generations(prepared, run, shape, round)).map(clientReading), median);
 }
 
 export async function askMlxBenchmark(
@@ -48,9 +48,8 @@ export async function askMlxBenchmark(
     String(run.manifest.settings.batchTokens),
   ];
   const env = { MLX_ENABLE_TF32: '0', HF_HUB_OFFLINE: '1', TRANSFORMERS_OFFLINE: '1', TOKENIZERS_PARALLELISM: 'false' };
-  return medians(
-    readMlxBenchmark(await output(found.location, args, env, signal), { promptTokens, generateTokens, trials }),
-  );
+  const stdout = await output(found.location, args, env, signal);
+  return typical(readMlxBenchmark(stdout, { promptTokens, generateTokens, trials }), median);
 }
 
 async function generations(
@@ -69,13 +68,6 @@ async function generations(
   } finally {
     await running.stop();
   }
-}
-
-function medians(readings: readonly PeerReading[]): PeerReading {
-  return {
-    prefillMs: median(readings.map(({ prefillMs }) => prefillMs)),
-    decodeMs: median(readings.map(({ decodeMs }) => decodeMs)),
-  };
 }
 
 /** A peer's own program, in the environment that engines get: its settings cannot come from a variable of the user's. */

@@ -58,6 +58,14 @@ export interface PeerReading {
   readonly decodeMs: number;
 }
 
+/** Of many, each metric by itself. */
+export function typical(readings: readonly PeerReading[], by: (values: number[]) => number): PeerReading {
+  return {
+    prefillMs: by(readings.map(({ prefillMs }) => prefillMs)),
+    decodeMs: by(readings.map(({ decodeMs }) => decodeMs)),
+  };
+}
+
 /**
  * What mlx_lm.benchmark prints for each trial. Its generation rate divides all tokens by the time since the first one,
  * which holds one interval less; here the intervals count.

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { realMachinery } from '../../src/app/machinery.ts';
 import type { PreparedEngine, RunningEngine } from '../../src/app/machinery.ts';
 import type { PreparedRun } from '../../src/app/prepare.ts';
-import type { EngineProcess, EngineTimings, LaunchRequest, WorkerRequest } from '../../src/core/engine.ts';
+import type { EngineProcess, EngineTimings, LaunchPlan, LaunchRequest, WorkerRequest } from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { createRandom, shuffle } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
@@ -15,11 +15,13 @@ import { touchMemory } from '../touch-memory.ts';
 import { readCalls, splitCalls } from './decode-clock.ts';
 import type { Inside } from './decode-clock.ts';
 import { LlamaBenchInTurns } from './llama-bench-turns.ts';
+import { typical } from './readings.ts';
 import type { PeerReading } from './readings.ts';
 import { askFor, clientReading, LOAD_TIMEOUT_MS, REQUEST_TIMEOUT_MS, warmUp } from './requests.ts';
 import type { Shape } from './requests.ts';
 import type { TokenTime } from './shares.ts';
 
+const STARTED = ['library', 'server', 'prefill', 'decode'] as const;
 const BARE_LOOP = fileURLToPath(new URL('../bare/libllama.py', import.meta.url));
 /** More than one of them takes. */
 const PROCESS_BYTES_MAX = 5e8;
@@ -120,7 +122,8 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
       found.library = keep(running);
     },
     server: async () => {
-      const timed = withEnvironment(server, { LD_PRELOAD: ask.clock, RUNOFF_DECODE_CLOCK: calls });
+      const clock = { LD_PRELOAD: ask.clock, RUNOFF_DECODE_CLOCK: calls };
+      const timed = withPlan(server, (plan) => ({ ...plan, env: { ...plan.env, ...clock } }));
       found.server = keep(await realMachinery.start(timed, settings, LOAD_TIMEOUT_MS));
     },
     prefill: async () => void (found.prefill = keep(await LlamaBenchInTurns.start({ prompt }, benchAsk))),
@@ -128,9 +131,9 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
       void (found.decode = keep(await LlamaBenchInTurns.start({ generate, depth: prompt }, benchAsk))),
   };
   try {
-    for (const name of startOrder(Object.keys(starts), round)) {
+    for (const name of startOrder(STARTED, round)) {
       touchMemory(PROCESS_BYTES_MAX);
-      await starts[name as keyof typeof starts]();
+      await starts[name]();
     }
     const { worker, library: inProcess, server: overHttp, prefill, decode } = found;
     if (!worker || !inProcess || !overHttp || !prefill || !decode) throw new TypeError('all of them were started');
@@ -143,7 +146,7 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
 }
 
 /** Everybody is the first as often as the others, and the second, and so on: a new random order every so many rounds. */
-export function startOrder(names: readonly string[], round: number): string[] {
+export function startOrder<Name>(names: readonly Name[], round: number): Name[] {
   const order = shuffle(names, createRandom('starts', Math.floor(round / names.length)));
   const first = round % names.length;
   return [...order.slice(first), ...order.slice(0, first)];
@@ -200,14 +203,23 @@ function readingOf({ benchPrefillMs, benchDecodeMs, loop, inProcess, overHttp }:
   return {
     bench: { prefillMs: fasterMean(benchPrefillMs), decodeMs: fasterMean(benchDecodeMs) },
     library: {
-      through: fasterMeans(inProcess.map(({ through }) => through)),
-      loop: fasterMeans(loop),
+      through: typical(
+        inProcess.map(({ through }) => through),
+        fasterMean,
+      ),
+      loop: typical(loop, fasterMean),
       computeMs: fasterMean(inProcess.map(({ inside }) => inside.engineMs)),
       token: tokenTime(inProcess),
     },
     server: {
-      through: fasterMeans(overHttp.map(({ through }) => through)),
-      own: fasterMeans(overHttp.flatMap(({ own }) => own ?? [])),
+      through: typical(
+        overHttp.map(({ through }) => through),
+        fasterMean,
+      ),
+      own: typical(
+        overHttp.flatMap(({ own }) => own ?? []),
+        fasterMean,
+      ),
       computeMs: fasterMean(overHttp.map(({ inside }) => inside.engineMs)),
       token: tokenTime(overHttp),
     },
@@ -227,12 +239,12 @@ function tokenTime(answers: readonly Answer[]): TokenTime {
   };
 }
 
-/** The engine with more in its environment. */
-function withEnvironment(prepared: PreparedEngine, env: Readonly<Record<string, string>>): PreparedEngine {
+/** The engine, launched in another way. */
+function withPlan(prepared: PreparedEngine, change: (plan: LaunchPlan) => LaunchPlan): PreparedEngine {
   const { engine } = prepared;
   const launchPlan: typeof engine.launchPlan = (request) => {
     const plan = engine.launchPlan(request);
-    return plan === null ? null : { ...plan, env: { ...plan.env, ...env } };
+    return plan === null ? null : change(plan);
   };
   return { ...prepared, engine: { ...engine, launchPlan } };
 }
@@ -241,21 +253,20 @@ async function startWithLoop(
   prepared: PreparedEngine,
   { manifest }: PreparedRun,
 ): Promise<{ worker: EngineProcess; running: RunningEngine }> {
-  const { engine } = prepared;
+  const wrapped = withPlan(prepared, (plan) => {
+    const [isolated = '', script = ''] = plan.args;
+    return { ...plan, args: [isolated, BARE_LOOP, script] };
+  });
+  const { engine } = wrapped;
   const seen: { worker?: EngineProcess } = {};
   const spied = {
     ...engine,
-    launchPlan: (request: LaunchRequest) => {
-      const plan = engine.launchPlan(request);
-      const [isolated = '', script = ''] = plan?.args ?? [];
-      return plan === null ? null : { ...plan, args: [isolated, BARE_LOOP, script] };
-    },
     connect: (process: EngineProcess, request: LaunchRequest, timeoutMs: number) => {
       seen.worker = process;
       return engine.connect(process, request, timeoutMs);
     },
   };
-  const running = await realMachinery.start({ ...prepared, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
+  const running = await realMachinery.start({ ...wrapped, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
   if (seen.worker === undefined) throw new TypeError('start() connects');
   return { running, worker: seen.worker };
 }
@@ -266,11 +277,4 @@ function ownReading(engineTimings: EngineTimings | null): PeerReading {
   if (prefillMs === null || decodeMs === null || decodeIntervalCount === null)
     throw new AppError('engine-protocol', 'llama-server told only some times of its own');
   return { prefillMs, decodeMs: decodeMs / decodeIntervalCount };
-}
-
-function fasterMeans(readings: readonly PeerReading[]): PeerReading {
-  return {
-    prefillMs: fasterMean(readings.map(({ prefillMs }) => prefillMs)),
-    decodeMs: fasterMean(readings.map(({ decodeMs }) => decodeMs)),
-  };
 }

@@ -7,7 +7,7 @@ export interface Machine {
   /** Different runs that can be had of it, of so many processes with so many requests each. */
   readonly runsOf: (processes: number, requests: number) => number;
   /** The machine during one of them. */
-  readonly during: (run: number, processes: number) => Regime;
+  readonly during: (run: number) => Regime;
 }
 
 /** Fewer runs than this tell nothing about how often something goes wrong. */
@@ -25,19 +25,18 @@ export function simulatedMachine(name: string, runs: number): Machine {
  */
 export function recordedMachine(perProcessMs: readonly (readonly number[])[]): Machine {
   const typicalMs = mean(perProcessMs.flat());
-  const stretchesOf = (processes: number): number => Math.max(0, perProcessMs.length - processes + 1);
   const requestsMax = Math.min(...perProcessMs.map((requests) => requests.length));
   return {
     runsOf: (processes, requests) => {
-      const stretches = stretchesOf(processes);
+      const stretches = perProcessMs.length - processes + 1;
       return requests > requestsMax || stretches < RECORDED_RUNS_MIN ? 0 : stretches;
     },
-    during: (run, processes) => {
+    during: (start) => {
       let process: readonly number[] = [];
       let next = 0;
       return {
         cell: (position) => {
-          process = perProcessMs[(run % stretchesOf(processes)) + position] ?? [];
+          process = perProcessMs[start + position] ?? [];
           next = 0;
           return 0;
         },

@@ -74,7 +74,7 @@ export function errorsOf(machines: readonly Machine[], design: Design, effect: n
     mean(
       machines.map((machine) => {
         const runs = machine.runsOf(cells, design.repetitions);
-        const made = Array.from({ length: runs }, (_, run) => outcome(machine.during(run, cells), design, size));
+        const made = Array.from({ length: runs }, (_, run) => outcome(machine.during(run), design, size));
         return made.filter(holds).length / runs;
       }),
     );

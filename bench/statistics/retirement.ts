@@ -1,5 +1,6 @@
 /** Does early retirement keep the promises of the protocol, is it ever wrong, and what does it save? */
 import type { Comparison } from '../../src/core/record.ts';
+import { percent, row as tableRow } from '../table.ts';
 import { REGIMES } from './regimes.ts';
 import { regimeOf } from './simulate.ts';
 import type { Engines } from './simulate.ts';
@@ -72,10 +73,10 @@ export function printRetirement(runs: number): void {
       return [faster, different, retired, wrong, saved];
     });
     const near = Object.values(NEAR).map((engines) => retirementShares(regime, engines, runs).retired);
-    console.log(row([regime, ...[...cells, ...near].map((value) => `${(100 * value).toFixed(1)}%`)]));
+    console.log(row([regime, ...[...cells, ...near].map((value) => percent(value))]));
   }
 }
 
 function row(cells: readonly string[]): string {
-  return cells.map((cell, index) => (index === 0 ? cell.padEnd(11) : cell.padStart(11))).join('');
+  return tableRow(cells, { first: 11, rest: 11 });
 }

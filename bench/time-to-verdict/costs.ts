@@ -4,6 +4,7 @@ import type { Machine } from '../statistics/machines.ts';
 import { cheapest, designCost, DESIGNS, errorsOf, FIVE, FIVES } from '../statistics/repetitions.ts';
 import type { Design, Errors } from '../statistics/repetitions.ts';
 import { ITERATIONS } from '../statistics/simulate.ts';
+import { percent, row as tableRow } from '../table.ts';
 import { wholeRun } from '../statistics/whole-run.ts';
 import type { WholeRun } from '../statistics/whole-run.ts';
 
@@ -34,7 +35,7 @@ export function oursOn(machine: Machine): Ours {
   const runs = machine.runsOf(processes, ITERATIONS);
   const made = (effect: number): WholeRun[] =>
     Array.from({ length: runs }, (_, run) =>
-      wholeRun(machine.during(run, processes), { a: 0, b: effect }, { blocks: BLOCKS, seed: run }),
+      wholeRun(machine.during(run), { a: 0, b: effect }, { blocks: BLOCKS, seed: run }),
     );
   const [equal, apart] = [made(0), made(EFFECT)];
   const called = ({ comparisons }: WholeRun): 'a' | 'b' | null => comparisons[0]?.faster ?? null;
@@ -110,10 +111,6 @@ export function costCells({ five, ours, again, cheapest: any, promised }: Verdic
   ];
 }
 
-export function percent(value: number): string {
-  return `${(100 * value).toFixed(1)}%`;
-}
-
 export function row(cells: readonly string[]): string {
-  return cells.map((cell, index) => (index === 0 ? cell.padEnd(11) : ` ${cell.padStart(14)}`)).join('');
+  return tableRow(cells, { first: 11, rest: 15 });
 }

@@ -16,7 +16,7 @@ describe('a recorded machine', () => {
   test('a run is a stretch of the record, in its order', () => {
     const machine = recordedMachine(slowing(24));
     expect(machine.runsOf(2, 5)).toBe(23);
-    const regime = machine.during(3, 2);
+    const regime = machine.during(3);
     const levels = [0, 1].map((position) => regime.cell(position) + regime.request());
     // 98.5 after 98 with the next process's tenth, since odd processes are half a millisecond slower.
     expect(levels[1]! - levels[0]!).toBeCloseTo(Math.log((98 * 1.1) / 98.5), 10);
@@ -34,7 +34,7 @@ describe('a recorded machine', () => {
   });
 
   test('more requests than a process answered are refused', () => {
-    const regime = recordedMachine(still(24)).during(0, 2);
+    const regime = recordedMachine(still(24)).during(0);
     regime.cell(0);
     for (let request = 0; request < 5; request += 1) regime.request();
     expect(() => regime.request()).toThrow('as many processes and requests');
