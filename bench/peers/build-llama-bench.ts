@@ -79,11 +79,16 @@ async function ensureClock({ signal, onProgress }: BuildAsk, root: string): Prom
   const clock = join(root, `decode-clock-${key.digest('hex').slice(0, 16)}.so`);
   if (existsSync(clock)) return clock;
   const made = `${clock}.part`;
-  const args = ['-O2', '-shared', '-fPIC', '-x', 'c', CLOCK_SOURCE, '-o', made];
+  const args = clockArgs(made);
   const context: BuildContext = { title: TITLE, root, signal, onProgress };
   await runStep(context, { what: 'compiling its clock', command: await compilerOf(), args });
   await rename(made, clock);
   return clock;
+}
+
+/** For a C++ compiler: the environment's is one. */
+export function clockArgs(made: string): string[] {
+  return ['-O2', '-shared', '-fPIC', '-x', 'c', CLOCK_SOURCE, '-o', made];
 }
 
 async function compilerOf(): Promise<string> {

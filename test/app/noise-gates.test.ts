@@ -128,7 +128,9 @@ describe('what does not stop makes the run NOISY, with the remedy', () => {
   test('a neighbour comes and goes: the canary swings', async () => {
     const { record } = await run((look) => ({ speed: look % 2 === 0 ? 1 : 0.7 }));
     expect(record.verdict.headline).toContain("the machine's own speed changed by 43% within the block");
-    expect(record.verdict.headline).toContain('Try at a quieter time, or on a machine that other guests do not share');
+    expect(record.verdict.headline).toContain(
+      'Try at a quieter time, or on a machine or an instance type that does not share its cores',
+    );
   });
 
   test('the program at work is named', async () => {

@@ -89,8 +89,10 @@ const REMEDIES: readonly { readonly sign: RegExp; readonly remedy: string }[] = 
   { sign: /power source/, remedy: 'connect the power supply and leave it connected' },
   { sign: /throttle|heat/, remedy: 'let the machine cool, free its air vents' },
   { sign: /swap|for memory/, remedy: 'close programs that fill the memory' },
-  { sign: /hypervisor/, remedy: 'use a machine or an instance type that does not share its cores' },
-  { sign: /own speed|machine was/, remedy: 'try at a quieter time, or on a machine that other guests do not share' },
+  {
+    sign: /hypervisor|own speed|machine was/,
+    remedy: 'try at a quieter time, or on a machine or an instance type that does not share its cores',
+  },
 ];
 
 export interface RunNoise {

@@ -11,7 +11,7 @@ import {
   wrongModelGate,
 } from '../../../src/core/validity/gates.ts';
 import type { CacheEvidence } from '../../../src/core/validity/gates.ts';
-import { isBlockNoisy, runNoise, usualSteal } from '../../../src/core/validity/noise.ts';
+import { isBlockNoisy, remedyOf, runNoise, usualSteal } from '../../../src/core/validity/noise.ts';
 import { SETTINGS } from '../fixtures.ts';
 
 test('token count of a text: what to do is another thing', () => {
@@ -283,4 +283,15 @@ test('a run is noisy when more than half of N were rejected, or rejections left 
   expect(judge(5, 2).state).toBe('noisy');
   expect(judge(5, 2, false).state).toBe('quiet');
   expect(judge(2, 3).state).toBe('quiet');
+});
+
+test('what would help is told once, however many signs there are of it', () => {
+  const rejection = (...reasons: string[]) => ({ reasons, busiest: ['ninja'] });
+  const stolen = 'the hypervisor took 3.0% of the CPU from a (limit 2.0%)';
+  const slower = 'own speed: the machine was 12% slower than before';
+  const elsewhere = 'ry at a quieter time, or on a machine or an instance type that does not share its cores';
+  expect(remedyOf([rejection(stolen), rejection(slower)])).toBe(`T${elsewhere}`);
+  expect(remedyOf([rejection(stolen), rejection('other programs used 23% of the CPU beside a')])).toBe(
+    `Close ninja, t${elsewhere}`,
+  );
 });
