@@ -18,6 +18,7 @@ import { createRandom, shuffle } from '../src/core/random.ts';
 import { createEnvironments } from '../src/platform/environments/environments.ts';
 import { cacheFolder } from '../src/platform/folders.ts';
 import { stopAll } from '../src/platform/process/start-process.ts';
+import { untilInterrupted } from './interrupted.ts';
 import { ensureLlamaBench, requireOneLibrary } from './peers/build-llama-bench.ts';
 import type { LlamaBench } from './peers/build-llama-bench.ts';
 import { askMlx, askMlxBenchmark } from './peers/mlx.ts';
@@ -78,15 +79,13 @@ export async function peers(): Promise<void> {
     process.exitCode = 2;
     return;
   }
-  const controller = new AbortController();
-  // The programs that we start are in groups of their own: they do not hear of it.
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
+  const signal = untilInterrupted();
   try {
-    await llama(controller.signal);
-    controller.signal.throwIfAborted();
-    if (MLX_ROUNDS > 0) await mlx(controller.signal);
+    await llama(signal);
+    signal.throwIfAborted();
+    if (MLX_ROUNDS > 0) await mlx(signal);
   } catch (error) {
-    if (!(error instanceof AppError) && !controller.signal.aborted) throw error;
+    if (!(error instanceof AppError) && !signal.aborted) throw error;
     console.error(error instanceof AppError ? `${error.message}\n${error.hint ?? ''}` : 'interrupted');
     process.exitCode = 1;
   } finally {

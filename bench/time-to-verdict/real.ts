@@ -17,6 +17,7 @@ import { createRun } from '../../src/store/run-folder.ts';
 import { RECORDED_RUNS_MIN, recordedMachine } from '../statistics/machines.ts';
 import { callFaster, FIVE } from '../statistics/repetitions.ts';
 import type { Design } from '../statistics/repetitions.ts';
+import { untilInterrupted } from '../interrupted.ts';
 import { BLOCKS, COST_HEADS, costCells, oursOn, row, SHARE, verdictCosts } from './costs.ts';
 
 /** Pairs of equal engines, and as many with the difference, each way. */
@@ -41,32 +42,39 @@ interface Found {
   readonly blocks?: { readonly counted: number; readonly rejected: number };
 }
 
-/** @param only part of an engine's path or id */
+/** Interrupted, it tells what was found until then. @param only part of an engine's path or id */
 export async function realRuns(only: string | undefined): Promise<void> {
   if (!(RECORDED >= RECORDED_MIN) || !(PAIRS >= 1)) {
     console.error(`RECORDED is ${RECORDED_MIN} or more, PAIRS 1 or more`);
     process.exitCode = 2;
     return;
   }
+  const signal = untilInterrupted();
   const folder = await mkdtemp(join(tmpdir(), 'runoff-fixtures-'));
   try {
     await writeFile(join(folder, 'alpha.json'), JSON.stringify(FIXTURE_BEHAVIOUR));
     process.env['RUNOFF_FIXTURES'] = folder;
     for (const engine of [FIXTURE, 'llama-cpp'])
-      if (only === undefined || engine.includes(only)) await onEngine(engine);
+      if (!signal.aborted && (only === undefined || engine.includes(only))) await onEngine(engine, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
   } finally {
+    if (signal.aborted) {
+      console.error('interrupted');
+      process.exitCode = 1;
+    }
     await rm(folder, { recursive: true, force: true });
     await stopAll();
   }
 }
 
-async function onEngine(id: string): Promise<void> {
+async function onEngine(id: string, signal: AbortSignal): Promise<void> {
   const run = await prepareRun({
     asked: { ...ASKED, prompts: [...ASKED.prompts], engines: [id] },
     enginePaths: new Map(),
     mayInstall: async () => true,
     version: 'bench',
-    signal: new AbortController().signal,
+    signal,
     ui: { line() {}, status() {}, done() {} },
   });
   const [prepared] = run.engines;
@@ -74,23 +82,35 @@ async function onEngine(id: string): Promise<void> {
     console.log(`${id}: not here`);
     return;
   }
-  const again = await recorded(run, prepared);
-  await pairs(run, prepared, again);
+  const bench = { run, prepared, signal };
+  const again = await recorded(bench);
+  if (!signal.aborted) await pairs(bench, again);
+}
+
+interface Bench {
+  readonly run: PreparedRun;
+  readonly prepared: PreparedEngine;
+  readonly signal: AbortSignal;
 }
 
 /** @returns how often "5 times" must be repeated here to err no more than runoff */
-async function recorded(run: PreparedRun, prepared: PreparedEngine): Promise<Design | null> {
+async function recorded({ run, prepared, signal }: Bench): Promise<Design | null> {
   const startedMs = performance.now();
   const perProcessMs: number[][] = [];
-  for (let index = 0; index < RECORDED; index += 1) {
-    perProcessMs.push(await repeated(run, prepared, index));
-    console.error(`process ${index + 1} of ${RECORDED}`);
+  while (perProcessMs.length < RECORDED && !signal.aborted) {
+    perProcessMs.push(await repeated(run, prepared, perProcessMs.length));
+    console.error(`process ${perProcessMs.length} of ${RECORDED}`);
   }
-  const seconds = (performance.now() - startedMs) / 1_000 / RECORDED;
+  const { length } = perProcessMs;
+  if (length < RECORDED_MIN) {
+    console.log(`${length} processes tell nothing: it takes ${RECORDED_MIN}`);
+    return null;
+  }
+  const seconds = (performance.now() - startedMs) / 1_000 / length;
   const machine = recordedMachine(perProcessMs);
   const costs = verdictCosts([machine], oursOn(machine));
   console.log(
-    `\n${prepared.engine.id.slice(0, 10)}, ${RECORDED} processes of "5 times" in a row, ${seconds.toFixed(1)} s each. A run is a stretch of them, in its order;`,
+    `\n${prepared.engine.id.slice(0, 10)}, ${length} processes of "5 times" in a row, ${seconds.toFixed(1)} s each. A run is a stretch of them, in its order;`,
   );
   console.log('of the slower engine, times are 1.3 times as long. Of the record, nothing is simulated but that.\n');
   console.log(row(['machine', ...COST_HEADS]));
@@ -98,7 +118,7 @@ async function recorded(run: PreparedRun, prepared: PreparedEngine): Promise<Des
   return costs.again;
 }
 
-async function pairs(run: PreparedRun, prepared: PreparedEngine, again: Design | null): Promise<void> {
+async function pairs({ run, prepared, signal }: Bench, again: Design | null): Promise<void> {
   console.log(`\nReal runs, ${PAIRS} of each. The second engine is the first again, or slower by an exact 30%.`);
   console.log('seconds: of engines at work for one comparison, starts, warm-ups and rejected blocks included.');
   console.log('at equal error: of "5 times" as often as it takes by the record of this machine.\n');
@@ -114,21 +134,29 @@ async function pairs(run: PreparedRun, prepared: PreparedEngine, again: Design |
   ];
   console.log(row(['way', ...head]));
   const ways = [
-    { name: '5 times', ask: (other: PreparedEngine, round: number) => fiveTimes(run, prepared, other, round) },
-    { name: 'runoff', ask: (other: PreparedEngine, round: number) => asRunoff(run, prepared, other, round) },
+    { name: '5 times', ask: (other: PreparedEngine, round: number) => fiveTimes(run, [prepared, other], round) },
+    {
+      name: 'runoff',
+      ask: (other: PreparedEngine, round: number) => asRunoff({ run, prepared, signal }, other, round),
+    },
   ];
   let fiveSeconds = 0;
   for (const { name, ask } of ways) {
     const [equal, apart]: [Found[], Found[]] = [[], []];
-    for (let round = 0; round < PAIRS; round += 1) {
-      equal.push(await ask({ ...prepared, engine: copyOf(prepared.engine, 'other') }, round));
-      apart.push(await ask({ ...prepared, engine: slowerBy(prepared.engine, SHARE, 'other') }, round));
+    for (let round = 0; round < PAIRS && !signal.aborted; round += 1) {
+      const same = await ask({ ...prepared, engine: copyOf(prepared.engine, 'other') }, round);
+      const slower = await ask({ ...prepared, engine: slowerBy(prepared.engine, SHARE, 'other') }, round);
+      // A run that was interrupted compares nothing.
+      if (signal.aborted) break;
+      equal.push(same);
+      apart.push(slower);
       console.error(`${name}: pair ${round + 1} of ${PAIRS}`);
     }
+    if (apart.length === 0) return;
     const seconds = mean(apart.map((found) => found.seconds));
     if (name === '5 times') fiveSeconds = seconds;
     const of = (list: readonly Found[], faster: readonly (string | null)[]): string =>
-      `${list.filter((found) => faster.includes(found.faster)).length} of ${PAIRS}`;
+      `${list.filter((found) => faster.includes(found.faster)).length} of ${list.length}`;
     const blocks = apart.flatMap((found) => found.blocks ?? []);
     console.log(
       row([
@@ -152,12 +180,11 @@ function atEqualError(ratio: number, again: Design | null): string {
 
 async function fiveTimes(
   run: PreparedRun,
-  prepared: PreparedEngine,
-  other: PreparedEngine,
+  [one, other]: readonly [PreparedEngine, PreparedEngine],
   round: number,
 ): Promise<Found> {
   const startedMs = performance.now();
-  const columns = [await repeated(run, prepared, round), await repeated(run, other, round)];
+  const columns = [await repeated(run, one, round), await repeated(run, other, round)];
   const seconds = (performance.now() - startedMs) / 1_000;
   return { faster: callFaster(columns[0] ?? [], columns[1] ?? []), seconds };
 }
@@ -181,12 +208,7 @@ async function repeated(run: PreparedRun, prepared: PreparedEngine, round: numbe
   return times;
 }
 
-async function asRunoff(
-  run: PreparedRun,
-  prepared: PreparedEngine,
-  other: PreparedEngine,
-  round: number,
-): Promise<Found> {
+async function asRunoff({ run, prepared, signal }: Bench, other: PreparedEngine, round: number): Promise<Found> {
   const folder = await mkdtemp(join(tmpdir(), 'runoff-bench-'));
   const facts = run.manifest.engines.find(({ id }) => id === prepared.engine.id);
   if (facts === undefined) throw new TypeError('the prepared engine is in the manifest');
@@ -195,7 +217,6 @@ async function asRunoff(
   const manifest = { ...run.manifest, engines: arms, plan };
   const log = await createRun(join(folder, 'run'), manifest);
   try {
-    const { signal } = new AbortController();
     const ui = { line() {}, status() {}, done() {} };
     const engines = [prepared, other];
     const copies = new Map([[other.engine.id, { of: prepared.engine.id, slowdown: 1 }]]);
