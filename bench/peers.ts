@@ -41,9 +41,9 @@ const REPETITIONS_MAX = 50;
 const TOKENS_MAX = 4_096;
 const SEED = 1;
 const ENVIRONMENT = 'llama-cpp-python';
-/** Shorter ones make more turns, closer together: on a machine whose speed wanders, narrower intervals in the same time. */
+/** 512 is llama-bench's own. Shorter ones make more turns in the same time, where a machine's speed wanders. */
 const LLAMA_SHAPE: Shape = {
-  promptTokens: Number(process.env['PROMPT'] ?? 128),
+  promptTokens: Number(process.env['PROMPT'] ?? 512),
   generateTokens: Number(process.env['GENERATE'] ?? 32),
   repetitions: REPETITIONS,
 };
@@ -60,6 +60,9 @@ random order, seconds apart, again and again. Of a token's time, engine and samp
 inside the engine's process: around llama_decode and llama_sampler_sample in runoff's worker, around llama_process and
 common_sampler_sample in llama-server (preloaded). Own loop is what lies between these calls: llama-server wakes a thread for its
 queue with each decode and waits for it, and makes text and events. Transport is our clock less the server's own.
+Outputs: llama-server's context has one row of logits for each slot, llama-bench's as many as a batch has tokens. llama.cpp lays
+its tensors at multiples of 32 bytes one after the other: behind one row (4 bytes of ids) all of them lie across the lines of the
+cache, which 512-bit instructions and AMX pay for. A second llama-server, with llama-bench's number (preloaded), shows how much.
 `;
 
 export async function peers(): Promise<void> {
@@ -101,11 +104,11 @@ async function llama(signal: AbortSignal): Promise<void> {
   const [library, server] = [engineOf(run, 'libllama'), engineOf(run, 'llama-server')];
   const rounds: LlamaRound[] = [];
   const folder = await mkdtemp(join(tmpdir(), 'runoff-peers-'));
-  const { program, clock } = bench;
+  const { program, preloads } = bench;
   try {
     for (let round = 0; round < ROUNDS && !signal.aborted; round++) {
       await realMachinery.warmPageCache(library.modelPath);
-      rounds.push(await askTogether({ program, clock, folder, library, server, run, shape: LLAMA_SHAPE, round }));
+      rounds.push(await askTogether({ program, preloads, folder, library, server, run, shape: LLAMA_SHAPE, round }));
       say(`round ${round + 1} of ${ROUNDS}: ${soFar(rounds)}`);
     }
   } finally {

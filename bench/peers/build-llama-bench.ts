@@ -5,8 +5,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
 import { AppError } from '../../src/core/errors.ts';
 import { missingCompiler, readCompilerFacts } from '../../src/platform/environments/compiler.ts';
 import { runStep } from '../../src/platform/environments/build-step.ts';
@@ -22,6 +23,7 @@ const TITLE = 'llama-bench';
 const PROGRAM = 'llama-bench';
 const PACKAGE = 'llama-cpp-python';
 const CLOCK_SOURCE = fileURLToPath(new URL('../bare/decode-clock.c', import.meta.url));
+const OUTPUTS_SOURCE = fileURLToPath(new URL('../bare/outputs.c', import.meta.url));
 const SOURCE_LIST = join(DEFINITIONS_FOLDER, PACKAGE, 'source.txt');
 /** One large file: a minute here, several on a small board. */
 const COMPILE_TIMEOUT_MS = 20 * 60_000;
@@ -37,18 +39,30 @@ with tarfile.open(sys.argv[1]) as archive:
     members = [m for m in archive if any(name in m.name for name in wanted)]
     archive.extractall(sys.argv[2], members, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
 `;
+const PARAMS_CODE =
+  'import ctypes, json, llama_cpp; p = llama_cpp.llama_context_params; print(json.dumps([ctypes.sizeof(p), p.n_outputs_max.offset]))';
 const LIBRARIES_CODE =
   'import importlib.util, os; print(os.path.join(importlib.util.find_spec("llama_cpp").submodule_search_locations[0], "lib"))';
 
+/** To be preloaded into llama-server. */
+export interface Preloads {
+  /** decode-clock.c, made. */
+  readonly clock: string;
+  /** outputs.c, made for the library's llama_context_params. */
+  readonly outputs: string;
+}
+
 export interface LlamaBench {
   readonly program: string;
-  /** decode-clock.c, made: to be preloaded into llama-server. */
-  readonly clock: string;
+  readonly preloads: Preloads;
   /** Folder of the shared libraries. */
   readonly libraries: string;
   /** First digits of the SHA-256 of libllama and of ggml's CPU code. */
   readonly hashes: string;
 }
+
+/** Bytes of llama_context_params, and of them where n_outputs_max begins. */
+const paramsLayout = z.tuple([z.int().positive().multipleOf(8).max(4_096), z.int().nonnegative().max(4_092)]);
 
 export interface BuildAsk {
   readonly environment: ReadyEnvironment;
@@ -70,25 +84,42 @@ export async function ensureLlamaBench(ask: BuildAsk): Promise<LlamaBench> {
   const root = join(cacheFolder(), 'bench', `${PROGRAM}-${key.digest('hex').slice(0, 16)}`);
   const program = join(root, PROGRAM);
   if (!existsSync(program)) await build(ask, { root, program, libraries });
-  return { program, clock: await ensureClock(ask, root), libraries, hashes };
+  const layout = await runCommand(environment.runtime, ['-I', '-c', PARAMS_CODE], { timeoutMs: LOADER_TIMEOUT_MS });
+  const [paramsBytes, outputsAt] = paramsLayout.parse(JSON.parse(layout.stdout));
+  const clock = await ensurePreload(ask, root, { name: 'decode-clock', source: CLOCK_SOURCE, defines: [] });
+  const defines = [`-DPARAMS_BYTES=${paramsBytes}`, `-DOUTPUTS_AT=${outputsAt}`];
+  const outputs = await ensurePreload(ask, root, { name: 'outputs', source: OUTPUTS_SOURCE, defines });
+  return { program, preloads: { clock, outputs }, libraries, hashes };
+}
+
+interface PreloadSource {
+  readonly name: string;
+  readonly source: string;
+  readonly defines: readonly string[];
 }
 
 /** It goes between a program and its libraries, as Linux's loader lets it. */
-async function ensureClock({ signal, onProgress }: BuildAsk, root: string): Promise<string> {
-  const key = createHash('sha256').update(await readFile(CLOCK_SOURCE));
-  const clock = join(root, `decode-clock-${key.digest('hex').slice(0, 16)}.so`);
-  if (existsSync(clock)) return clock;
-  const made = `${clock}.part`;
-  const args = clockArgs(made);
+async function ensurePreload(
+  { signal, onProgress }: BuildAsk,
+  root: string,
+  { name, source, defines }: PreloadSource,
+): Promise<string> {
+  const key = createHash('sha256')
+    .update(await readFile(source))
+    .update(defines.join(' '));
+  const preload = join(root, `${name}-${key.digest('hex').slice(0, 16)}.so`);
+  if (existsSync(preload)) return preload;
+  const made = `${preload}.part`;
+  const args = preloadArgs(source, defines, made);
   const context: BuildContext = { title: TITLE, root, signal, onProgress };
-  await runStep(context, { what: 'compiling its clock', command: await compilerOf(), args });
-  await rename(made, clock);
-  return clock;
+  await runStep(context, { what: `compiling ${basename(source)}`, command: await compilerOf(), args });
+  await rename(made, preload);
+  return preload;
 }
 
 /** For a C++ compiler: the environment's is one. */
-export function clockArgs(made: string): string[] {
-  return ['-O2', '-shared', '-fPIC', '-x', 'c', CLOCK_SOURCE, '-o', made];
+export function preloadArgs(source: string, defines: readonly string[], made: string): string[] {
+  return ['-O2', '-shared', '-fPIC', ...defines, '-x', 'c', source, '-o', made];
 }
 
 async function compilerOf(): Promise<string> {

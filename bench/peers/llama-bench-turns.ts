@@ -82,12 +82,21 @@ export class LlamaBenchInTurns {
 
   /** One test. @returns milliseconds of its measured repetition */
   async turn(): Promise<number> {
-    process.kill(this.#process.pid, 'SIGCONT');
+    this.#signal('SIGCONT');
     return this.#untilPrinted();
   }
 
   async stop(): Promise<void> {
     await this.#process.stop(0);
+  }
+
+  /** A process that has ended meanwhile says so where its next line is waited for. */
+  #signal(name: 'SIGCONT' | 'SIGSTOP'): void {
+    try {
+      process.kill(this.#process.pid, name);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
   }
 
   async #untilPrinted(): Promise<number> {
@@ -111,7 +120,7 @@ export class LlamaBenchInTurns {
       const line = this.#process.stdoutTail().trimEnd().split('\n').at(-1) ?? '';
       // No two tests take the same nanoseconds. A line that is not whole ends elsewhere.
       if (line !== this.#last && line.endsWith('}')) {
-        process.kill(this.#process.pid, 'SIGSTOP');
+        this.#signal('SIGSTOP');
         this.#last = line;
         return line;
       }

@@ -50,6 +50,11 @@ function computeRows(rounds: readonly LlamaRound[]): string[] {
       rounds.map(({ server }) => server.computeMs),
       bench,
     ),
+    row(
+      '  with outputs as llama-bench has',
+      rounds.map(({ alike }) => alike.computeMs),
+      bench,
+    ),
   ];
 }
 
@@ -92,6 +97,7 @@ function rows(
   const loop = of(({ library: { loop: bare } }) => bare);
   const server = of(({ server: { through } }) => through);
   const own = of(({ server: { own: told } }) => told);
+  const alike = of(({ alike: { through } }) => through);
 
   return {
     lines: [
@@ -102,12 +108,13 @@ function rows(
       row('runoff, llama-server', server, bench),
       besideLoop('  against its loop beside it', server, loop),
       row('  by its own clock', own, bench),
+      row('  with outputs as llama-bench has', alike, bench),
     ],
     through: {
       'through libllama, of its loop in the same process': ratioOf(library, loop),
-      'through llama-server, of its loop beside it': ratioOf(server, loop),
       'through libllama, of llama-bench itself': ratioOf(library, bench),
-      'through llama-server, of llama-bench itself': ratioOf(server, bench),
+      'through llama-server with its outputs, of llama-bench itself': ratioOf(alike, bench),
+      'through llama-server as it is, of llama-bench itself': ratioOf(server, bench),
     },
   };
 }

@@ -6,12 +6,20 @@ import { z } from 'zod';
 import { realMachinery } from '../../src/app/machinery.ts';
 import type { PreparedEngine, RunningEngine } from '../../src/app/machinery.ts';
 import type { PreparedRun } from '../../src/app/prepare.ts';
-import type { EngineProcess, EngineTimings, LaunchPlan, LaunchRequest, WorkerRequest } from '../../src/core/engine.ts';
+import type {
+  EngineProcess,
+  EngineTimings,
+  GenerateRequest,
+  LaunchPlan,
+  LaunchRequest,
+  WorkerRequest,
+} from '../../src/core/engine.ts';
 import { AppError } from '../../src/core/errors.ts';
 import { createRandom, shuffle } from '../../src/core/random.ts';
 import type { Random } from '../../src/core/random.ts';
 import { fasterMean, mean } from '../../src/core/stats/describe.ts';
 import { touchMemory } from '../touch-memory.ts';
+import type { Preloads } from './build-llama-bench.ts';
 import { readCalls, splitCalls } from './decode-clock.ts';
 import type { Inside } from './decode-clock.ts';
 import { LlamaBenchInTurns } from './llama-bench-turns.ts';
@@ -21,7 +29,7 @@ import { askFor, clientReading, LOAD_TIMEOUT_MS, REQUEST_TIMEOUT_MS, warmUp } fr
 import type { Shape } from './requests.ts';
 import type { TokenTime } from './shares.ts';
 
-const STARTED = ['library', 'server', 'prefill', 'decode'] as const;
+const STARTED = ['library', 'server', 'alike', 'prefill', 'decode'] as const;
 const BARE_LOOP = fileURLToPath(new URL('../bare/libllama.py', import.meta.url));
 /** More than one of them takes. */
 const PROCESS_BYTES_MAX = 5e8;
@@ -55,6 +63,8 @@ export interface LlamaRound {
   readonly bench: PeerReading;
   readonly library: LibraryReading;
   readonly server: ServerReading;
+  /** The server with a context that has as many outputs as llama-bench's: see outputs.c. */
+  readonly alike: ServerReading;
 }
 
 /** One request. */
@@ -69,14 +79,24 @@ interface Answers {
   readonly benchDecodeMs: number[];
   readonly loop: PeerReading[];
   readonly inProcess: Answer[];
-  readonly overHttp: Answer[];
+  readonly overHttp: Record<ServerName, Answer[]>;
+}
+
+/** As it is, and with llama-bench's number of outputs. */
+type ServerName = 'server' | 'alike';
+
+interface RunningServer {
+  readonly engine: RunningEngine;
+  /** What its clock writes. */
+  readonly calls: string;
 }
 
 /** Of one round. The two of llama-bench are stopped while they wait; all others wait for a request. */
 interface Contenders {
   readonly worker: EngineProcess;
   readonly library: RunningEngine;
-  readonly server: RunningEngine;
+  readonly server: RunningServer;
+  readonly alike: RunningServer;
   readonly prefill: LlamaBenchInTurns;
   readonly decode: LlamaBenchInTurns;
 }
@@ -84,8 +104,8 @@ interface Contenders {
 export interface TogetherAsk {
   /** llama-bench. */
   readonly program: string;
-  /** decode-clock.c, made. */
-  readonly clock: string;
+  /** decode-clock.c and outputs.c, made. */
+  readonly preloads: Preloads;
   /** For what the clock writes. */
   readonly folder: string;
   readonly library: PreparedEngine;
@@ -103,8 +123,7 @@ export interface TogetherAsk {
  * Each finds memory that is there: or the first one to start after a pause would be the slowest.
  */
 export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
-  const { program, library, server, run, shape, round } = ask;
-  const calls = join(ask.folder, `calls-${round}`);
+  const { program, preloads, library, server, run, shape, round } = ask;
   const random = createRandom('turns', round);
   const { settings } = run.manifest;
   const benchAsk = { program, modelPath: library.modelPath, settings, turns: shape.repetitions };
@@ -115,17 +134,20 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
     return one;
   };
   const found: Partial<{ -readonly [Name in keyof Contenders]: Contenders[Name] }> = {};
+  const startServer = async (name: ServerName, preloaded: readonly string[]): Promise<RunningServer> => {
+    const calls = join(ask.folder, `calls-${name}-${round}`);
+    const clock = { LD_PRELOAD: preloaded.join(':'), RUNOFF_DECODE_CLOCK: calls };
+    const timed = withPlan(server, (plan) => ({ ...plan, env: { ...plan.env, ...clock } }));
+    return { engine: keep(await realMachinery.start(timed, settings, LOAD_TIMEOUT_MS)), calls };
+  };
   const starts = {
     library: async () => {
       const { worker, running } = await startWithLoop(library, run);
       found.worker = worker;
       found.library = keep(running);
     },
-    server: async () => {
-      const clock = { LD_PRELOAD: ask.clock, RUNOFF_DECODE_CLOCK: calls };
-      const timed = withPlan(server, (plan) => ({ ...plan, env: { ...plan.env, ...clock } }));
-      found.server = keep(await realMachinery.start(timed, settings, LOAD_TIMEOUT_MS));
-    },
+    server: async () => void (found.server = await startServer('server', [preloads.clock])),
+    alike: async () => void (found.alike = await startServer('alike', [preloads.clock, preloads.outputs])),
     prefill: async () => void (found.prefill = keep(await LlamaBenchInTurns.start({ prompt }, benchAsk))),
     decode: async () =>
       void (found.decode = keep(await LlamaBenchInTurns.start({ generate, depth: prompt }, benchAsk))),
@@ -135,14 +157,25 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
       touchMemory(PROCESS_BYTES_MAX);
       await starts[name]();
     }
-    const { worker, library: inProcess, server: overHttp, prefill, decode } = found;
-    if (!worker || !inProcess || !overHttp || !prefill || !decode) throw new TypeError('all of them were started');
-    for (const engine of shuffle([inProcess, overHttp], random)) await warmUp(engine, run, shape, round);
-    const contenders = { worker, library: inProcess, server: overHttp, prefill, decode };
-    return readingOf(await takeTurns(contenders, { run, shape, round, random, calls }));
+    const contenders = {
+      worker: found.worker,
+      library: found.library,
+      server: found.server,
+      alike: found.alike,
+      prefill: found.prefill,
+      decode: found.decode,
+    };
+    requireAll(contenders);
+    const engines = [contenders.library, contenders.server.engine, contenders.alike.engine];
+    for (const engine of shuffle(engines, random)) await warmUp(engine, run, shape, round);
+    return readingOf(await takeTurns(contenders, { run, shape, round, random }));
   } finally {
     for (const one of started.toReversed()) await one.stop();
   }
+}
+
+function requireAll(found: { [Name in keyof Contenders]: Contenders[Name] | undefined }): asserts found is Contenders {
+  if (Object.values(found).some((one) => one === undefined)) throw new TypeError('all of them were started');
 }
 
 /** Everybody is the first as often as the others, and the second, and so on: a new random order every so many rounds. */
@@ -157,14 +190,13 @@ interface TurnAsk {
   readonly shape: Shape;
   readonly round: number;
   readonly random: Random;
-  /** What the server's clock writes. */
-  readonly calls: string;
 }
 
 async function takeTurns(contenders: Contenders, ask: TurnAsk): Promise<Answers> {
-  const { worker, library, server, prefill, decode } = contenders;
-  const { run, shape, round, random, calls } = ask;
-  const answers: Answers = { benchPrefillMs: [], benchDecodeMs: [], loop: [], inProcess: [], overHttp: [] };
+  const { worker, library, server, alike, prefill, decode } = contenders;
+  const { run, shape, round, random } = ask;
+  const overHttp = { server: [], alike: [] };
+  const answers: Answers = { benchPrefillMs: [], benchDecodeMs: [], loop: [], inProcess: [], overHttp };
   const { promptTokens, generateTokens } = shape;
   for (let iteration = 0; iteration < shape.repetitions; iteration++) {
     const asked = askFor(run, shape, round, iteration);
@@ -180,17 +212,23 @@ async function takeTurns(contenders: Contenders, ask: TurnAsk): Promise<Answers>
         const { calls: made } = callsReply.parse(await askWrapper(worker, 'calls', {}));
         answers.inProcess.push({ through, own: null, inside: splitCalls(made, generateTokens) });
       },
-      async () => {
-        const before = (await stat(calls)).size;
-        const answer = await server.session.generate(asked);
-        const made = readCalls((await readFile(calls)).subarray(before));
-        const own = ownReading(answer.engineTimings);
-        answers.overHttp.push({ through: clientReading(answer), own, inside: splitCalls(made, generateTokens) });
-      },
+      async () => void answers.overHttp.server.push(await askServer(server, asked)),
+      async () => void answers.overHttp.alike.push(await askServer(alike, asked)),
     ];
     for (const take of shuffle(turn, random)) await take();
   }
   return answers;
+}
+
+async function askServer({ engine, calls }: RunningServer, asked: GenerateRequest): Promise<Answer> {
+  const before = (await stat(calls)).size;
+  const answer = await engine.session.generate(asked);
+  const made = readCalls((await readFile(calls)).subarray(before));
+  return {
+    through: clientReading(answer),
+    own: ownReading(answer.engineTimings),
+    inside: splitCalls(made, asked.generateTokens),
+  };
 }
 
 /** The program around runoff's worker knows two methods more. */
@@ -211,18 +249,19 @@ function readingOf({ benchPrefillMs, benchDecodeMs, loop, inProcess, overHttp }:
       computeMs: fasterMean(inProcess.map(({ inside }) => inside.engineMs)),
       token: tokenTime(inProcess),
     },
-    server: {
-      through: typical(
-        overHttp.map(({ through }) => through),
-        fasterMean,
-      ),
-      own: typical(
-        overHttp.flatMap(({ own }) => own ?? []),
-        fasterMean,
-      ),
-      computeMs: fasterMean(overHttp.map(({ inside }) => inside.engineMs)),
-      token: tokenTime(overHttp),
-    },
+    server: serverReading(overHttp.server),
+    alike: serverReading(overHttp.alike),
+  };
+}
+
+function serverReading(answers: readonly Answer[]): ServerReading {
+  const through = answers.map((answer) => answer.through);
+  const own = answers.flatMap((answer) => answer.own ?? []);
+  return {
+    through: typical(through, fasterMean),
+    own: typical(own, fasterMean),
+    computeMs: fasterMean(answers.map(({ inside }) => inside.engineMs)),
+    token: tokenTime(answers),
   };
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { clockArgs } from '../../bench/peers/build-llama-bench.ts';
+import { preloadArgs } from '../../bench/peers/build-llama-bench.ts';
 import { readCalls, splitCalls } from '../../bench/peers/decode-clock.ts';
 import { readCompilerFacts } from '../../src/platform/environments/compiler.ts';
 
@@ -14,6 +14,7 @@ const run = promisify(execFile);
 const [LIBRARY, PROGRAM] = ['library.c', 'program.c'].map((name) =>
   fileURLToPath(new URL(`../fixtures/decode-clock/${name}`, import.meta.url)),
 );
+const CLOCK = fileURLToPath(new URL('../../bench/bare/decode-clock.c', import.meta.url));
 const compiler = (await readCompilerFacts()).cxx;
 const missing = process.platform !== 'linux' ? 'this bench is for Linux' : compiler === null ? 'no C++ compiler' : null;
 if (missing !== null) console.log(`decode-clock.test.ts: skipped: ${missing}`);
@@ -25,7 +26,7 @@ describe.skipIf(missing !== null)('the decode clock', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'runoff-clock-'));
     const compile = (args: readonly string[]) => run(compiler ?? '', args);
-    await compile(clockArgs(made('clock.so')));
+    await compile(preloadArgs(CLOCK, [], made('clock.so')));
     await compile(['-shared', '-fPIC', '-x', 'c', LIBRARY ?? '', '-o', made('libengine.so')]);
     const linked = [`-L${folder}`, '-lengine', `-Wl,-rpath,${folder}`];
     await compile(['-x', 'c', PROGRAM ?? '', '-o', made('program'), ...linked]);

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { AppError, messageOf } from '../../core/errors.ts';
+import { exitText } from '../../core/process-exit.ts';
 import type {
   EngineProcess,
   EngineSession,
@@ -129,15 +130,11 @@ function died(
 ): AppError {
   const log = process.stderrTail();
   const lines = log.trim().split('\n').slice(-8).join('\n');
-  return new AppError(
-    'engine-launch-failed',
-    `${name} ended while loading (${exit.signal ?? `exit code ${exit.code}`}):\n${lines}`,
-    {
-      hint:
-        hintFor?.(log) ??
-        'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
-    },
-  );
+  return new AppError('engine-launch-failed', `${name} ended while loading (${exitText(exit)}):\n${lines}`, {
+    hint:
+      hintFor?.(log) ??
+      'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
+  });
 }
 
 /** A server on our port that is not ours (ports can be shared on Linux) would be measured silently: check the run id. */
@@ -219,11 +216,9 @@ export async function orTellDeath<T>(process: EngineProcess, name: string, work:
     const exit = await Promise.race([process.exited, sleep(DEATH_NEWS_MS).then(() => null)]);
     if (exit === null) throw error;
     const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
-    throw new AppError(
-      'engine-died',
-      `${name} died (${exit.signal ?? `exit code ${exit.code}`}) during a request; its last lines:\n${lines}`,
-      { cause: error },
-    );
+    throw new AppError('engine-died', `${name} died (${exitText(exit)}) during a request; its last lines:\n${lines}`, {
+      cause: error,
+    });
   }
 }
 

@@ -10,6 +10,7 @@ import type {
   LoadedInfo,
 } from '../../core/engine.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
+import { exitText } from '../../core/process-exit.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
 import { streamSse } from '../../platform/network/http.ts';
 import { parseNdjson } from '../../platform/network/ndjson.ts';
@@ -277,7 +278,7 @@ function died(
   const lines = process.stderrTail().trim().split('\n').slice(-LINES_SHOWN).join('\n');
   return new AppError(
     code,
-    `Ollama ended ${when} (${exit.signal ?? `exit code ${exit.code}`}); its last lines:\n${lines}`,
+    `Ollama ended ${when} (${exitText(exit)}); its last lines:\n${lines}`,
     cause === undefined ? {} : { cause },
   );
 }

@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AppError } from '../../core/errors.ts';
+import { exitText } from '../../core/process-exit.ts';
 import { ByteTail, lastLines } from '../../platform/process/byte-tail.ts';
 import { minimumEnvironment } from '../../platform/process/environment.ts';
 import type { WorkerMessage, WorkerTask } from './ggml-worker.ts';
@@ -68,7 +69,7 @@ function finished(
   return new Promise((resolve, reject) => {
     child.once('error', (cause) => reject(died('it cannot be started', stderr, cause)));
     child.once('close', (code, signal) => {
-      const how = signal === null ? `exit code ${code ?? 'unknown'}` : signal;
+      const how = exitText({ code, signal });
       const end = results[0];
       if (end?.kind === 'done') resolve();
       else if (end?.kind === 'failed') reject(failureOf(end));

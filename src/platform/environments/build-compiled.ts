@@ -28,6 +28,8 @@ with tarfile.open(sys.argv[1]) as archive:
 const SITE_PACKAGES_CODE = 'import sysconfig; print(sysconfig.get_path("platlib"))';
 
 interface Places {
+  /** Folder of the definition. */
+  readonly definition: string;
   readonly runtime: string;
   /** Where programs are put; elsewhere than on Windows Python's own tools are here, too. */
   readonly programs: string;
@@ -57,6 +59,7 @@ export async function buildCompiled(
   const source = await fetchSource(context, definition, { runtime, work });
   const sitePackages = (await ask(context, runtime, SITE_PACKAGES_CODE)).trim();
   const places: Places = {
+    definition: definition.folder,
     runtime,
     programs: join(context.root, 'bin'),
     source,
@@ -125,13 +128,14 @@ async function compileLibrary(context: BuildContext, compile: CompileData, place
 
 /** Pure: CMake's arguments. On Windows CMake chooses Visual Studio, which needs no prepared command line. */
 export function configureArgs(
-  { sourceFolder, define }: Pick<CompileData, 'sourceFolder' | 'define'>,
-  { source, build, programs, libraries }: Omit<Places, 'runtime'>,
+  { sourceFolder, define, projectInclude }: Pick<CompileData, 'sourceFolder' | 'define' | 'projectInclude'>,
+  { definition, source, build, programs, libraries }: Omit<Places, 'runtime'>,
   platform: NodeJS.Platform,
 ): string[] {
   const generator = platform === 'win32' ? [] : ['-G', 'Ninja', `-DCMAKE_MAKE_PROGRAM=${join(programs, 'ninja')}`];
   return [
     '-S', join(source, ...sourceFolder.split('/')), '-B', build, ...generator, '-DCMAKE_BUILD_TYPE=Release',
+    ...(projectInclude === undefined ? [] : [`-DCMAKE_PROJECT_INCLUDE=${join(definition, projectInclude)}`]),
     ...runPathArgs(relative(programs, libraries), platform),
     ...Object.entries(define).map(([name, value]) => `-D${name}=${value}`),
   ];

@@ -42,6 +42,8 @@ const compileSchema = z.object({
   minutes: z.int().positive().max(600),
   /** Folder with the library's CMakeLists.txt in the source archive. */
   sourceFolder: inside,
+  /** File of this folder that CMake reads after the library's project(): what compilers need that have a known fault. */
+  projectInclude: word.optional(),
   /** Listed among the packages: what the archive holds. */
   library: z.object({ name: word, version: word }),
   /** CMake variables of the library's build. */

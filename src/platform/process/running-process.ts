@@ -3,6 +3,7 @@ import type { Duplex, Readable } from 'node:stream';
 import { assert } from '../../core/assert.ts';
 import type { LaunchPlan, WorkerRequest } from '../../core/engine.ts';
 import { AppError } from '../../core/errors.ts';
+import { exitText } from '../../core/process-exit.ts';
 import { sleep } from '../clock.ts';
 import { ByteTail, lastLines } from './byte-tail.ts';
 import { openCappedLog } from './capped-log.ts';
@@ -151,15 +152,15 @@ export class RunningProcess implements StartedProcess {
     this.#gone.resolve(exit);
   }
 
-  #death({ code, signal }: ProcessExit): AppError {
+  #death(exit: ProcessExit): AppError {
     const during = this.#requests.waitingFor;
-    const how = signal === null ? `with exit code ${code ?? 'unknown'}` : `by ${signal}`;
+    const how = `${exit.signal === null ? 'with' : 'by'} ${exitText(exit)}`;
     const what = this.#stopping ? 'was stopped' : 'died';
     return new AppError(
       'engine-died',
       `the engine ${what} ${how}${during === null ? '' : ` during ${during}`}${this.#lastWords()}`,
       {
-        context: { code, signal, noise: this.#requests.noiseTail() },
+        context: { ...exit, noise: this.#requests.noiseTail() },
       },
     );
   }

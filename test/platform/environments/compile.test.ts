@@ -70,7 +70,7 @@ describe('a compiler', () => {
 
 describe('the build', () => {
   const compile = { sourceFolder: 'vendor/llama.cpp', define: { GGML_NATIVE: 'ON', LLAMA_OPENSSL: 'OFF' } };
-  const places = { source: '/c/src', build: '/c/objects', programs: '/c/bin', libraries: '/c/lib/python3.12/site-packages/llama_cpp/lib' };
+  const places = { definition: '/r/environments/demo', source: '/c/src', build: '/c/objects', programs: '/c/bin', libraries: '/c/lib/python3.12/site-packages/llama_cpp/lib' };
 
   test('Linux: Ninja, and libraries that are found from where they lie', () => {
     expect(configureArgs(compile, places, 'linux')).toEqual([
@@ -79,6 +79,11 @@ describe('the build', () => {
       '-DCMAKE_INSTALL_RPATH=$ORIGIN;$ORIGIN/../lib/python3.12/site-packages/llama_cpp/lib',
       '-DGGML_NATIVE=ON', '-DLLAMA_OPENSSL=OFF',
     ]);
+  });
+
+  test('what CMake reads after the library’s project() is a file of the definition', () => {
+    const args = configureArgs({ ...compile, projectInclude: 'project.cmake' }, places, 'linux');
+    expect(args).toContain('-DCMAKE_PROJECT_INCLUDE=/r/environments/demo/project.cmake');
   });
 
   test('macOS has another word for it, Windows none', () => {
