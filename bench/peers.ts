@@ -29,15 +29,15 @@ import type { MlxRound } from './peers/tables.ts';
 import { askTogether } from './peers/turns.ts';
 import type { LlamaRound } from './peers/turns.ts';
 
-/** Some minute each on two cores of 2024. */
+/** A good minute each on two cores of 2024. */
 const ROUNDS = Number(process.env['ROUNDS'] ?? 12);
 /** Turns of everybody in a round. */
-const REPETITIONS = Number(process.env['REPETITIONS'] ?? 10);
+const REPETITIONS = Number(process.env['REPETITIONS'] ?? 5);
 /** Some 30 seconds each; 0 leaves MLX out. */
 const MLX_ROUNDS = Number(process.env['MLX_ROUNDS'] ?? 3);
-/** As in a plan: blocks have room for this many. */
 const ROUNDS_MAX = 100;
-const REPETITIONS_MAX = 50;
+/** Each with a prompt before it and two at the start: a block of prompts has room for sixteen. */
+const REPETITIONS_MAX = 7;
 const TOKENS_MAX = 4_096;
 const SEED = 1;
 const ENVIRONMENT = 'llama-cpp-python';
@@ -52,7 +52,8 @@ const MLX_SHAPE: Shape = { promptTokens: 32, generateTokens: 16, repetitions: 1 
 const WHAT_IS_MEASURED = `
 llama-bench: random token ids, no sampling, a threadpool of its own, a warm-up right before each repetition. pp${LLAMA_SHAPE.promptTokens} fills an
 empty context, tg${LLAMA_SHAPE.generateTokens} starts behind ${LLAMA_SHAPE.promptTokens} tokens (-d): as long as runoff's prompt and answer. A process for each of the two tests.
-runoff: text with a nonce, end-of-generation tokens masked, greedy, two warm-ups for each process. Prefill is the time to the
+runoff: text with a nonce, end-of-generation tokens masked, greedy; two warm-ups for each process, and here, as in llama-bench, a
+prompt and a token right before each repetition: another process was at work meanwhile. Prefill is the time to the
 first token, its choice included; decode goes from the first token to the last (a run's own figure leaves the first interval out).
 Its loop: llama-bench's, on the model that runoff's libllama engine has loaded.
 Turns: all processes are loaded, one is at work at a time (llama-bench's are stopped while they wait), one repetition of each in

@@ -24,6 +24,11 @@ export async function warmUp({ session }: RunningEngine, run: PreparedRun, shape
   }
 }
 
+/** What llama-bench does right before each repetition: a whole prompt and a token, which nobody counts. */
+export function warmUpFor(run: PreparedRun, shape: Shape, round: number, iteration: number): GenerateRequest {
+  return { ...askFor(run, shape, round, shape.repetitions + WARMUPS + iteration), generateTokens: 1 };
+}
+
 export function askFor(run: PreparedRun, shape: Shape, round: number, iteration: number): GenerateRequest {
   const prompt = run.manifest.plan.prompts[0]?.name ?? '';
   return {

@@ -25,7 +25,7 @@ import type { Inside } from './decode-clock.ts';
 import { LlamaBenchInTurns } from './llama-bench-turns.ts';
 import { typical } from './readings.ts';
 import type { PeerReading } from './readings.ts';
-import { askFor, clientReading, LOAD_TIMEOUT_MS, REQUEST_TIMEOUT_MS, warmUp } from './requests.ts';
+import { askFor, clientReading, LOAD_TIMEOUT_MS, REQUEST_TIMEOUT_MS, warmUp, warmUpFor } from './requests.ts';
 import type { Shape } from './requests.ts';
 import type { TokenTime } from './shares.ts';
 
@@ -200,30 +200,39 @@ async function takeTurns(contenders: Contenders, ask: TurnAsk): Promise<Answers>
   const { promptTokens, generateTokens } = shape;
   for (let iteration = 0; iteration < shape.repetitions; iteration++) {
     const asked = askFor(run, shape, round, iteration);
+    const before = warmUpFor(run, shape, round, iteration);
     const turn = [
       async () => void answers.benchPrefillMs.push(await prefill.turn()),
       async () => void answers.benchDecodeMs.push((await decode.turn()) / generateTokens),
       async () => {
+        await askWrapper(worker, 'bare', { promptTokens, generateTokens: before.generateTokens });
         const reply = await askWrapper(worker, 'bare', { promptTokens, generateTokens });
         answers.loop.push(bareReply.parse(reply));
       },
       async () => {
+        await library.session.generate(before);
+        await askWrapper(worker, 'calls', {});
         const through = clientReading(await library.session.generate(asked));
         const { calls: made } = callsReply.parse(await askWrapper(worker, 'calls', {}));
         answers.inProcess.push({ through, own: null, inside: splitCalls(made, generateTokens) });
       },
-      async () => void answers.overHttp.server.push(await askServer(server, asked)),
-      async () => void answers.overHttp.alike.push(await askServer(alike, asked)),
+      async () => void answers.overHttp.server.push(await askServer(server, before, asked)),
+      async () => void answers.overHttp.alike.push(await askServer(alike, before, asked)),
     ];
     for (const take of shuffle(turn, random)) await take();
   }
   return answers;
 }
 
-async function askServer({ engine, calls }: RunningServer, asked: GenerateRequest): Promise<Answer> {
-  const before = (await stat(calls)).size;
+async function askServer(
+  { engine, calls }: RunningServer,
+  before: GenerateRequest,
+  asked: GenerateRequest,
+): Promise<Answer> {
+  await engine.session.generate(before);
+  const { size } = await stat(calls);
   const answer = await engine.session.generate(asked);
-  const made = readCalls((await readFile(calls)).subarray(before));
+  const made = readCalls((await readFile(calls)).subarray(size));
   return {
     through: clientReading(answer),
     own: ownReading(answer.engineTimings),
