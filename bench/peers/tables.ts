@@ -104,11 +104,12 @@ function rows(
       row(peer, bench, null),
       row('  its loop in the process that runoff drives', loop, bench),
       row('runoff, libllama', library, bench),
-      besideLoop('  against its loop in the same process', library, loop),
+      beside('  against its loop in the same process', library, loop),
       row('runoff, llama-server', server, bench),
-      besideLoop('  against its loop beside it', server, loop),
+      beside('  against its loop beside it', server, loop),
       row('  by its own clock', own, bench),
       row('  with outputs as llama-bench has', alike, bench),
+      beside('  what its own number of them costs', server, alike),
     ],
     through: {
       'through libllama, of its loop in the same process': ratioOf(library, loop),
@@ -119,8 +120,8 @@ function rows(
   };
 }
 
-function besideLoop(name: string, through: readonly number[], loop: readonly number[]): string {
-  return `${name.padEnd(NAME_WIDTH + VALUE_WIDTH)}   ${ratioText(ratioOf(through, loop))}`;
+function beside(name: string, through: readonly number[], other: readonly number[]): string {
+  return `${name.padEnd(NAME_WIDTH + VALUE_WIDTH)}   ${ratioText(ratioOf(through, other))}`;
 }
 
 /** runoff's mlx-lm engine beside mlx_lm.benchmark. */

@@ -212,6 +212,7 @@ test('the tables', () => {
       against its loop beside it                             1.029 (1.029-1.029)
       by its own clock                                1111   1.010 (1.010-1.010)
       with outputs as llama-bench has                 1102   1.002 (1.002-1.002)
+      what its own number of them costs                      1.028 (1.028-1.028)
 
     decode after 512 tokens                       ms/token   against llama-bench (95%)
     llama-bench tg64 @ d512                          11.00
@@ -222,6 +223,7 @@ test('the tables', () => {
       against its loop beside it                             1.049 (1.049-1.049)
       by its own clock                               11.44   1.040 (1.040-1.040)
       with outputs as llama-bench has                11.55   1.050 (1.050-1.050)
+      what its own number of them costs                      1.000 (1.000-1.000)
     only the calls that compute, libllama            11.06   1.005 (1.005-1.005)
     only the calls that compute, llama-server        11.11   1.010 (1.010-1.010)
       with outputs as llama-bench has                11.11   1.010 (1.010-1.010)
