@@ -9,6 +9,8 @@ interface Speeds {
   readonly loadMs?: number;
   readonly memoryBytes?: number;
   readonly firstTokens?: readonly number[];
+  /** What the engine's own clock leaves out at the first token; undefined: it has none. */
+  readonly outsideMs?: number;
 }
 
 export const LIBRARY = { libraryId: 'llama-cpp-python 0.3.16' };
@@ -45,17 +47,19 @@ function block(index: number, { speeds, noise = 0.005, seed = 1 }: LadderSpec): 
     const where = { engine, block: index, attempt: 0 };
     const spread = (): number => machine * Math.exp(noise * normal(random));
     const { ttftMs = 400, tpotMs = 10, loadMs = 500, memoryBytes = 2e8, firstTokens = [1, 2, 3, 4] } = speed;
-    const samples = [SHORT, LONG].map(({ name, tokenCount }) =>
-      sampleOf({
+    const samples = [SHORT, LONG].map(({ name, tokenCount }) => {
+      const first = (name === 'short' ? ttftMs / 40 : ttftMs) * spread();
+      return sampleOf({
         ...where,
         prompt: name,
         promptTokens: tokenCount,
-        ttftMs: (name === 'short' ? ttftMs / 40 : ttftMs) * spread(),
+        ttftMs: first,
+        enginePrefillMs: speed.outsideMs === undefined ? null : first - speed.outsideMs,
         tpotMs: tpotMs * spread(),
         totalMs: (ttftMs + 64 * tpotMs) * spread(),
         firstTokens: [...firstTokens],
-      }),
-    );
+      });
+    });
     const memory = { ...MEMORY, peakBytes: memoryBytes };
     return [
       { type: 'cell-start', ...where, elapsedMs: 0 },

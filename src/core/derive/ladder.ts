@@ -7,7 +7,8 @@ import { commonPrefix, requestKey } from './certificate.ts';
 import type { Collected } from './collect.ts';
 import { costsAgainst } from './ladder-costs.ts';
 import type { CostsInput } from './ladder-costs.ts';
-import { count, promptValues } from './values.ts';
+import { mean } from '../stats/describe.ts';
+import { count, measuredSamples, promptValues } from './values.ts';
 
 export interface LadderInput extends CostsInput {
   /** Every engine of the plan in its order, bottom rung first. */
@@ -15,6 +16,8 @@ export interface LadderInput extends CostsInput {
   readonly notMeasured: RunRecord['notMeasured'];
 }
 
+/** Of a rung's cost, in front of and behind its engine's own clock: with more, the layer around it may be the cause. */
+const OUTSIDE_SHARE_MAX = 0.2;
 const NO_TOKENS = { requestCount: 0, differentCount: 0, tokenCount: 0, firstDifferenceAt: null } as const;
 
 /** Null where the plan is no ladder. */
@@ -33,7 +36,7 @@ export function deriveLadder(input: LadderInput): Ladder | null {
     base: base?.id ?? null,
     prompts: base === null ? null : choosePrompts(base.id, input),
     rungs,
-    notes: base === null ? [] : listNotes(base.id, rungs),
+    notes: base === null ? [] : [...listNotes(base.id, rungs), ...insideNotes(rungs, input)],
   };
 }
 
@@ -116,4 +119,32 @@ function listNotes(base: string, rungs: readonly Rung[]): string[] {
         `${engine} and ${base} are one build, but their greedy tokens differ from token ${tokens.firstDifferenceAt} on: they did not compute the same, so its cost is not the layer's alone.`,
     ),
   ];
+}
+
+/**
+ * Rungs on the base's build that are slower at a first token, by their own clock, too: what the engine tells of its prefill
+ * leaves the connection and the layer around it out, which a reader would otherwise take for the cost.
+ */
+function insideNotes(rungs: readonly Rung[], { collected }: LadderInput): string[] {
+  return rungs
+    .filter(({ build }) => build === 'same')
+    .flatMap(({ engine, costs }) =>
+      costs.flatMap(({ metric, state, prompt, extra }) => {
+        if (metric !== 'ttft' || state !== 'costs' || extra === null) return [];
+        const outsideMs = outsideOwnClock(collected, engine, prompt);
+        if (outsideMs === null || outsideMs > OUTSIDE_SHARE_MAX * extra) return [];
+        return [
+          `${engine}, "${prompt}": its own clock and ours are ${outsideMs.toPrecision(2)} ms apart at the first token, so that nearly all of the ${extra.toPrecision(3)} ms pass inside its engine, not in the layer around it.`,
+        ];
+      }),
+    );
+}
+
+/** Mean over the measured requests of our time to the first token less the engine's own; null where it tells none. */
+function outsideOwnClock(collected: Collected, engine: string, prompt: string): number | null {
+  const gaps = collected.cells
+    .filter((cell) => cell.engine === engine)
+    .flatMap((cell) => measuredSamples(cell, prompt))
+    .flatMap(({ ttftMs, enginePrefillMs }) => (enginePrefillMs === null ? [] : [ttftMs - enginePrefillMs]));
+  return gaps.length === 0 ? null : Math.max(0, mean(gaps));
 }

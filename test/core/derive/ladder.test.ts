@@ -56,6 +56,33 @@ test('a run that is no ladder has none, and old records are read as such', () =>
   expect(recordSchema.parse(oldRecord).ladder).toBeNull();
 });
 
+describe('a rung that is slower at the first token', () => {
+  const notesWith = (outsideMs: number | undefined, engine = SERVER): string[] =>
+    ladderOf([BASE, engine], {
+      speeds: {
+        libllama: {},
+        [engine.id]: { ttftMs: 480, ...(outsideMs === undefined ? {} : { outsideMs }) },
+      },
+    }).notes.filter((note) => note.includes('its own clock'));
+
+  test('by its own clock, too, is slow inside its engine', () => {
+    expect(notesWith(1.5)).toEqual([
+      expect.stringMatching(
+        /^server, "standard": its own clock and ours are 1\.5 ms apart at the first token, so that nearly all of the \d+\.\d ms pass inside its engine/,
+      ),
+    ]);
+  });
+
+  test('by our clock only may be slow by its connection, and nothing is said', () => {
+    expect(notesWith(60)).toEqual([]);
+  });
+
+  test('without a clock of its own, or as another build, nothing is said either', () => {
+    expect(notesWith(undefined)).toEqual([]);
+    expect(notesWith(1.5, SHIPPED)).toEqual([]);
+  });
+});
+
 describe('a known overhead', () => {
   const ladder = ladderOf([BASE, BINDING, SERVER, SHIPPED], {
     speeds: {
