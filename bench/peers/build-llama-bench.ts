@@ -39,10 +39,15 @@ with tarfile.open(sys.argv[1]) as archive:
     members = [m for m in archive if any(name in m.name for name in wanted)]
     archive.extractall(sys.argv[2], members, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
 `;
-const PARAMS_CODE =
-  'import ctypes, json, llama_cpp; p = llama_cpp.llama_context_params; print(json.dumps([ctypes.sizeof(p), p.n_outputs_max.offset]))';
-const LIBRARIES_CODE =
-  'import importlib.util, os; print(os.path.join(importlib.util.find_spec("llama_cpp").submodule_search_locations[0], "lib"))';
+const BINDING_CODE = `
+import ctypes, json, os, llama_cpp
+params = llama_cpp.llama_context_params
+print(json.dumps({
+    "libraries": os.path.join(os.path.dirname(llama_cpp.__file__), "lib"),
+    "paramsBytes": ctypes.sizeof(params),
+    "outputsAt": params.n_outputs_max.offset,
+}))
+`;
 
 /** To be preloaded into llama-server. */
 export interface Preloads {
@@ -61,8 +66,12 @@ export interface LlamaBench {
   readonly hashes: string;
 }
 
-/** Bytes of llama_context_params, and of them where n_outputs_max begins. */
-const paramsLayout = z.tuple([z.int().positive().multipleOf(8).max(4_096), z.int().nonnegative().max(4_092)]);
+/** Where the binding has its libraries, the bytes of llama_context_params, and of them where n_outputs_max begins. */
+const bindingFacts = z.object({
+  libraries: z.string().min(1).max(4_096),
+  paramsBytes: z.int().positive().multipleOf(8).max(4_096),
+  outputsAt: z.int().nonnegative().max(4_092),
+});
 
 export interface BuildAsk {
   readonly environment: ReadyEnvironment;
@@ -77,18 +86,19 @@ export async function ensureLlamaBench(ask: BuildAsk): Promise<LlamaBench> {
       hint: 'It stops llama-bench between two tests and takes the time of calls inside llama-server.',
     });
   const { environment } = ask;
-  const asked = await runCommand(environment.runtime, ['-I', '-c', LIBRARIES_CODE], { timeoutMs: LOADER_TIMEOUT_MS });
-  const libraries = asked.stdout.trim();
+  const asked = await runCommand(environment.runtime, ['-I', '-c', BINDING_CODE], { timeoutMs: LOADER_TIMEOUT_MS });
+  const { libraries, paramsBytes, outputsAt } = bindingFacts.parse(JSON.parse(asked.stdout));
   const hashes = await hashesOf(libraries);
   const key = createHash('sha256').update(JSON.stringify([await readFile(SOURCE_LIST, 'utf8'), libraries, hashes]));
   const root = join(cacheFolder(), 'bench', `${PROGRAM}-${key.digest('hex').slice(0, 16)}`);
   const program = join(root, PROGRAM);
   if (!existsSync(program)) await build(ask, { root, program, libraries });
-  const layout = await runCommand(environment.runtime, ['-I', '-c', PARAMS_CODE], { timeoutMs: LOADER_TIMEOUT_MS });
-  const [paramsBytes, outputsAt] = paramsLayout.parse(JSON.parse(layout.stdout));
   const clock = await ensurePreload(ask, root, { name: 'decode-clock', source: CLOCK_SOURCE, defines: [] });
-  const defines = [`-DPARAMS_BYTES=${paramsBytes}`, `-DOUTPUTS_AT=${outputsAt}`];
-  const outputs = await ensurePreload(ask, root, { name: 'outputs', source: OUTPUTS_SOURCE, defines });
+  const outputs = await ensurePreload(ask, root, {
+    name: 'outputs',
+    source: OUTPUTS_SOURCE,
+    defines: [`-DPARAMS_BYTES=${paramsBytes}`, `-DOUTPUTS_AT=${outputsAt}`],
+  });
   return { program, preloads: { clock, outputs }, libraries, hashes };
 }
 

@@ -39,23 +39,15 @@ export function llamaTable(rounds: readonly LlamaRound[], { promptTokens, genera
 /** What the engines spend in the calls that llama-bench times, too. */
 function computeRows(rounds: readonly LlamaRound[]): string[] {
   const bench = rounds.map((round) => round.bench.decodeMs);
-  return [
-    row(
-      'only the calls that compute, libllama',
-      rounds.map(({ library }) => library.computeMs),
-      bench,
-    ),
-    row(
-      'only the calls that compute, llama-server',
-      rounds.map(({ server }) => server.computeMs),
-      bench,
-    ),
-    row(
-      '  with outputs as llama-bench has',
-      rounds.map(({ alike }) => alike.computeMs),
-      bench,
-    ),
-  ];
+  const names = {
+    library: 'only the calls that compute, libllama',
+    server: 'only the calls that compute, llama-server',
+    alike: '  with outputs as llama-bench has',
+  } as const;
+  return (['library', 'server', 'alike'] as const).map((engine) => {
+    const computeMs = rounds.map((round) => round[engine].computeMs);
+    return row(names[engine], computeMs, bench);
+  });
 }
 
 /** Where the time of a token goes, engine by engine, in shares of what runoff measured. */

@@ -36,22 +36,17 @@ const PROCESS_BYTES_MAX = 5e8;
 /** A decode and a choice for every token, and the prompt's batches. */
 const CALLS_MAX = 20_000;
 
-export interface LibraryReading {
+interface EngineReading {
   /** As runoff measures it. */
   readonly through: PeerReading;
-  /** llama-bench's loop in the same process. */
-  readonly loop: PeerReading;
   /** Of a token, in the calls that compute the model. */
   readonly computeMs: number;
   readonly token: TokenTime;
 }
 
-export interface ServerReading {
-  readonly through: PeerReading;
+interface ServerReading extends EngineReading {
   /** By the server's own clock. */
   readonly own: PeerReading;
-  readonly computeMs: number;
-  readonly token: TokenTime;
 }
 
 const bareReply = z.object({ prefillMs: z.number().positive(), decodeMs: z.number().positive() });
@@ -61,7 +56,8 @@ const callsReply = z.object({ calls: z.array(z.tuple([z.number(), z.number(), z.
 export interface LlamaRound {
   /** llama-bench itself. */
   readonly bench: PeerReading;
-  readonly library: LibraryReading;
+  /** And llama-bench's loop in the same process. */
+  readonly library: EngineReading & { readonly loop: PeerReading };
   readonly server: ServerReading;
   /** The server with a context that has as many outputs as llama-bench's: see outputs.c. */
   readonly alike: ServerReading;
@@ -85,6 +81,12 @@ interface Answers {
 /** As it is, and with llama-bench's number of outputs. */
 type ServerName = 'server' | 'alike';
 
+interface RunningLibrary {
+  readonly engine: RunningEngine;
+  /** Its process: the loop is asked of it. */
+  readonly worker: EngineProcess;
+}
+
 interface RunningServer {
   readonly engine: RunningEngine;
   /** What its clock writes. */
@@ -93,8 +95,7 @@ interface RunningServer {
 
 /** Of one round. The two of llama-bench are stopped while they wait; all others wait for a request. */
 interface Contenders {
-  readonly worker: EngineProcess;
-  readonly library: RunningEngine;
+  readonly library: RunningLibrary;
   readonly server: RunningServer;
   readonly alike: RunningServer;
   readonly prefill: LlamaBenchInTurns;
@@ -142,9 +143,8 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
   };
   const starts = {
     library: async () => {
-      const { worker, running } = await startWithLoop(library, run);
-      found.worker = worker;
-      found.library = keep(running);
+      found.library = await startWithLoop(library, run);
+      keep(found.library.engine);
     },
     server: async () => void (found.server = await startServer('server', [preloads.clock])),
     alike: async () => void (found.alike = await startServer('alike', [preloads.clock, preloads.outputs])),
@@ -157,25 +157,17 @@ export async function askTogether(ask: TogetherAsk): Promise<LlamaRound> {
       touchMemory(PROCESS_BYTES_MAX);
       await starts[name]();
     }
-    const contenders = {
-      worker: found.worker,
-      library: found.library,
-      server: found.server,
-      alike: found.alike,
-      prefill: found.prefill,
-      decode: found.decode,
-    };
-    requireAll(contenders);
-    const engines = [contenders.library, contenders.server.engine, contenders.alike.engine];
-    for (const engine of shuffle(engines, random)) await warmUp(engine, run, shape, round);
-    return readingOf(await takeTurns(contenders, { run, shape, round, random }));
+    requireAll(found);
+    for (const { engine } of shuffle([found.library, found.server, found.alike], random))
+      await warmUp(engine, run, shape, round);
+    return readingOf(await takeTurns(found, { run, shape, round, random }));
   } finally {
     for (const one of started.toReversed()) await one.stop();
   }
 }
 
-function requireAll(found: { [Name in keyof Contenders]: Contenders[Name] | undefined }): asserts found is Contenders {
-  if (Object.values(found).some((one) => one === undefined)) throw new TypeError('all of them were started');
+function requireAll(found: Partial<Contenders>): asserts found is Contenders {
+  if (STARTED.some((name) => found[name] === undefined)) throw new TypeError('all of them were started');
 }
 
 /** Everybody is the first as often as the others, and the second, and so on: a new random order every so many rounds. */
@@ -193,7 +185,8 @@ interface TurnAsk {
 }
 
 async function takeTurns(contenders: Contenders, ask: TurnAsk): Promise<Answers> {
-  const { worker, library, server, alike, prefill, decode } = contenders;
+  const { library, server, alike, prefill, decode } = contenders;
+  const { worker } = library;
   const { run, shape, round, random } = ask;
   const overHttp = { server: [], alike: [] };
   const answers: Answers = { benchPrefillMs: [], benchDecodeMs: [], loop: [], inProcess: [], overHttp };
@@ -210,9 +203,9 @@ async function takeTurns(contenders: Contenders, ask: TurnAsk): Promise<Answers>
         answers.loop.push(bareReply.parse(reply));
       },
       async () => {
-        await library.session.generate(before);
+        await library.engine.session.generate(before);
         await askWrapper(worker, 'calls', {});
-        const through = clientReading(await library.session.generate(asked));
+        const through = clientReading(await library.engine.session.generate(asked));
         const { calls: made } = callsReply.parse(await askWrapper(worker, 'calls', {}));
         answers.inProcess.push({ through, own: null, inside: splitCalls(made, generateTokens) });
       },
@@ -249,26 +242,21 @@ function askWrapper(worker: EngineProcess, method: 'bare' | 'calls', params: obj
 function readingOf({ benchPrefillMs, benchDecodeMs, loop, inProcess, overHttp }: Answers): LlamaRound {
   return {
     bench: { prefillMs: fasterMean(benchPrefillMs), decodeMs: fasterMean(benchDecodeMs) },
-    library: {
-      through: typical(
-        inProcess.map(({ through }) => through),
-        fasterMean,
-      ),
-      loop: typical(loop, fasterMean),
-      computeMs: fasterMean(inProcess.map(({ inside }) => inside.engineMs)),
-      token: tokenTime(inProcess),
-    },
+    library: { ...engineReading(inProcess), loop: typical(loop, fasterMean) },
     server: serverReading(overHttp.server),
     alike: serverReading(overHttp.alike),
   };
 }
 
 function serverReading(answers: readonly Answer[]): ServerReading {
-  const through = answers.map((answer) => answer.through);
   const own = answers.flatMap((answer) => answer.own ?? []);
+  return { ...engineReading(answers), own: typical(own, fasterMean) };
+}
+
+function engineReading(answers: readonly Answer[]): EngineReading {
+  const through = answers.map((answer) => answer.through);
   return {
     through: typical(through, fasterMean),
-    own: typical(own, fasterMean),
     computeMs: fasterMean(answers.map(({ inside }) => inside.engineMs)),
     token: tokenTime(answers),
   };
@@ -297,26 +285,23 @@ function withPlan(prepared: PreparedEngine, change: (plan: LaunchPlan) => Launch
   return { ...prepared, engine: { ...engine, launchPlan } };
 }
 
-async function startWithLoop(
-  prepared: PreparedEngine,
-  { manifest }: PreparedRun,
-): Promise<{ worker: EngineProcess; running: RunningEngine }> {
+async function startWithLoop(prepared: PreparedEngine, { manifest }: PreparedRun): Promise<RunningLibrary> {
   const wrapped = withPlan(prepared, (plan) => {
     const [isolated = '', script = ''] = plan.args;
     return { ...plan, args: [isolated, BARE_LOOP, script] };
   });
-  const { engine } = wrapped;
+  const { engine: plain } = wrapped;
   const seen: { worker?: EngineProcess } = {};
   const spied = {
-    ...engine,
+    ...plain,
     connect: (process: EngineProcess, request: LaunchRequest, timeoutMs: number) => {
       seen.worker = process;
-      return engine.connect(process, request, timeoutMs);
+      return plain.connect(process, request, timeoutMs);
     },
   };
-  const running = await realMachinery.start({ ...wrapped, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
+  const engine = await realMachinery.start({ ...wrapped, engine: spied }, manifest.settings, LOAD_TIMEOUT_MS);
   if (seen.worker === undefined) throw new TypeError('start() connects');
-  return { running, worker: seen.worker };
+  return { engine, worker: seen.worker };
 }
 
 function ownReading(engineTimings: EngineTimings | null): PeerReading {

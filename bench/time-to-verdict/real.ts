@@ -119,7 +119,7 @@ async function recorded({ run, prepared, signal }: Bench): Promise<Design | null
 }
 
 async function pairs({ run, prepared, signal }: Bench, again: Design | null): Promise<void> {
-  console.log(`\nReal runs, ${PAIRS} of each. The second engine is the first again, or slower by an exact 30%.`);
+  console.log(`\nReal runs, ${PAIRS} of each. The second engine is the first again, or slower by 30%.`);
   console.log('seconds: of engines at work for one comparison, starts, warm-ups and rejected blocks included.');
   console.log('at equal error: of "5 times" as often as it takes by the record of this machine.\n');
   const head = [

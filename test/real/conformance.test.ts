@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { realMachinery } from '../../src/app/machinery.ts';
+import { slowerBy } from '../../src/app/selftest/inject.ts';
 import { modelFacts } from '../../src/models/gguf/model-facts.ts';
 import { loadTokenizer } from '../../src/models/tokenizer/load-tokenizer.ts';
 import { loadEngine } from '../../src/engines/registry.ts';
@@ -65,3 +67,36 @@ for (const { id, tokens } of [
     describeRunning({ name: id, tokens, prepare: () => realCase(id) });
   });
 }
+
+/** Ten times as long: a disturbed machine does not make the plain engine three times as slow in all of three requests. */
+const SHARE = 9;
+const noLlama = await whyNot('llama-cpp').catch(() => 'there is no engine llama-cpp');
+test.skipIf(noLlama !== null)('the copy of a selftest that is slower takes the time that it tells', async () => {
+  const { prepared, settings, bannedTokens, promptTokens } = await realCase('llama-cpp');
+  const fastest = async (share: number): Promise<{ firstMs: number; lastMs: number; isTaken: boolean }> => {
+    const engine = slowerBy(prepared.engine, share, 'copy');
+    const running = await realMachinery.start({ ...prepared, engine }, settings, 120_000);
+    const told: { firstMs: number; lastMs: number; isTaken: boolean }[] = [];
+    try {
+      for (const iteration of [0, 1, 2]) {
+        const startedMs = performance.now();
+        const ask = { generateTokens: 8, bannedTokens, topLogprobs: 0, timeoutMs: 60_000 };
+        const { eventMs } = await running.session.generate({ ...ask, promptTokens: promptTokens(33, iteration) });
+        const [firstMs = Number.NaN] = eventMs;
+        const lastMs = eventMs.at(-1) ?? Number.NaN;
+        told.push({ firstMs, lastMs, isTaken: performance.now() - startedMs >= lastMs });
+      }
+    } finally {
+      await running.stop();
+    }
+    return {
+      firstMs: Math.min(...told.map(({ firstMs }) => firstMs)),
+      lastMs: Math.min(...told.map(({ lastMs }) => lastMs)),
+      isTaken: told.every(({ isTaken }) => isTaken),
+    };
+  };
+  const [plain, slow] = [await fastest(0), await fastest(SHARE)];
+  expect(slow.isTaken).toBe(true);
+  expect(slow.firstMs).toBeGreaterThan(3 * plain.firstMs);
+  expect(slow.lastMs).toBeGreaterThan(3 * plain.lastMs);
+});

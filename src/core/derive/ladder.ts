@@ -1,13 +1,13 @@
 /** The overhead ladder: which rung is the base, which rungs share its build, and what each costs. */
 import type { Ladder, LadderTokens, Rung } from '../ladder-schema.ts';
 import type { EngineFacts, RunRecord, Sample } from '../record.ts';
+import { mean } from '../stats/describe.ts';
 import { isSameBuild } from '../verdict/same-build.ts';
 import { joinWords } from '../verdict/wording.ts';
 import { commonPrefix, requestKey } from './certificate.ts';
 import type { Collected } from './collect.ts';
 import { costsAgainst } from './ladder-costs.ts';
 import type { CostsInput } from './ladder-costs.ts';
-import { mean } from '../stats/describe.ts';
 import { count, measuredSamples, promptValues } from './values.ts';
 
 export interface LadderInput extends CostsInput {
@@ -134,10 +134,15 @@ function insideNotes(rungs: readonly Rung[], { collected }: LadderInput): string
         const outsideMs = outsideOwnClock(collected, engine, prompt);
         if (outsideMs === null || outsideMs > OUTSIDE_SHARE_MAX * extra) return [];
         return [
-          `${engine}, "${prompt}": its own clock and ours are ${outsideMs.toPrecision(2)} ms apart at the first token, so that nearly all of the ${extra.toPrecision(3)} ms pass inside its engine, not in the layer around it.`,
+          `${engine}, "${prompt}": its own clock and ours are ${shortMs(outsideMs)} ms apart at the first token, so that nearly all of the ${shortMs(extra)} ms pass inside its engine, not in the layer around it.`,
         ];
       }),
     );
+}
+
+/** Three digits, and never an exponent. */
+function shortMs(ms: number): number {
+  return Number(ms.toPrecision(3));
 }
 
 /** Mean over the measured requests of our time to the first token less the engine's own; null where it tells none. */

@@ -17,6 +17,7 @@ import type {
 } from '../../core/engine.ts';
 import { median } from '../../core/stats/describe.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
+import { lastLines } from '../../platform/process/byte-tail.ts';
 import { getJson, parseSse, streamSse } from '../../platform/network/http.ts';
 import { parseSystemInfo } from './llama-system-info.ts';
 import { HELD_BACK_MAX, spreadTokens } from './spread-tokens.ts';
@@ -63,6 +64,8 @@ const event = z.object({
 type ServerEvent = z.infer<typeof event>;
 
 const LLAMA_SERVER = 'llama-server';
+/** Of a program that ended, as its last words. */
+const LINES_SHOWN = 8;
 
 /** Waits until the server answers for our run id with the model loaded. @param name of the program, for messages */
 export async function connectLlamaServer(
@@ -129,7 +132,7 @@ function died(
   { name, hintFor }: ReadinessAsk,
 ): AppError {
   const log = process.stderrTail();
-  const lines = log.trim().split('\n').slice(-8).join('\n');
+  const lines = lastLines(log, LINES_SHOWN);
   return new AppError('engine-launch-failed', `${name} ended while loading (${exitText(exit)}):\n${lines}`, {
     hint:
       hintFor?.(log) ??
@@ -215,7 +218,7 @@ export async function orTellDeath<T>(process: EngineProcess, name: string, work:
   } catch (error) {
     const exit = await Promise.race([process.exited, sleep(DEATH_NEWS_MS).then(() => null)]);
     if (exit === null) throw error;
-    const lines = process.stderrTail().trim().split('\n').slice(-8).join('\n');
+    const lines = lastLines(process.stderrTail(), LINES_SHOWN);
     throw new AppError('engine-died', `${name} died (${exitText(exit)}) during a request; its last lines:\n${lines}`, {
       cause: error,
     });

@@ -12,6 +12,7 @@ import type {
 import { AppError, messageOf } from '../../core/errors.ts';
 import { exitText } from '../../core/process-exit.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
+import { lastLines } from '../../platform/process/byte-tail.ts';
 import { streamSse } from '../../platform/network/http.ts';
 import { parseNdjson } from '../../platform/network/ndjson.ts';
 import { parseSystemInfo } from './llama-system-info.ts';
@@ -275,7 +276,7 @@ function died(
   exit: Exit,
   { code, when, cause }: { code: 'engine-launch-failed' | 'engine-died'; when: string; cause?: unknown },
 ): AppError {
-  const lines = process.stderrTail().trim().split('\n').slice(-LINES_SHOWN).join('\n');
+  const lines = lastLines(process.stderrTail(), LINES_SHOWN);
   return new AppError(
     code,
     `Ollama ended ${when} (${exitText(exit)}); its last lines:\n${lines}`,

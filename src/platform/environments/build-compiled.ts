@@ -135,7 +135,7 @@ export function configureArgs(
   const generator = platform === 'win32' ? [] : ['-G', 'Ninja', `-DCMAKE_MAKE_PROGRAM=${join(programs, 'ninja')}`];
   return [
     '-S', join(source, ...sourceFolder.split('/')), '-B', build, ...generator, '-DCMAKE_BUILD_TYPE=Release',
-    ...(projectInclude === undefined ? [] : [`-DCMAKE_PROJECT_INCLUDE=${join(definition, projectInclude)}`]),
+    ...(projectInclude === undefined ? [] : [`-DCMAKE_PROJECT_INCLUDE:FILEPATH=${join(definition, projectInclude)}`]),
     ...runPathArgs(relative(programs, libraries), platform),
     ...Object.entries(define).map(([name, value]) => `-D${name}=${value}`),
   ];

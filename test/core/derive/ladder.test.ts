@@ -57,11 +57,11 @@ test('a run that is no ladder has none, and old records are read as such', () =>
 });
 
 describe('a rung that is slower at the first token', () => {
-  const notesWith = (outsideMs: number | undefined, engine = SERVER): string[] =>
+  const notesWith = (outsideMs: number | undefined, engine = SERVER, ttftMs = 480): string[] =>
     ladderOf([BASE, engine], {
       speeds: {
         libllama: {},
-        [engine.id]: { ttftMs: 480, ...(outsideMs === undefined ? {} : { outsideMs }) },
+        [engine.id]: { ttftMs, ...(outsideMs === undefined ? {} : { outsideMs }) },
       },
     }).notes.filter((note) => note.includes('its own clock'));
 
@@ -71,6 +71,12 @@ describe('a rung that is slower at the first token', () => {
         /^server, "standard": its own clock and ours are 1\.5 ms apart at the first token, so that nearly all of the \d+\.\d ms pass inside its engine/,
       ),
     ]);
+  });
+
+  test('by thousands of milliseconds is told without an exponent', () => {
+    expect(notesWith(123, SERVER, 4_400).join('\n')).toMatch(
+      /^server, "standard": .* 123 ms apart .* of the \d{4} ms pass/,
+    );
   });
 
   test('by our clock only may be slow by its connection, and nothing is said', () => {

@@ -83,7 +83,7 @@ describe('the build', () => {
 
   test('what CMake reads after the library’s project() is a file of the definition', () => {
     const args = configureArgs({ ...compile, projectInclude: 'project.cmake' }, places, 'linux');
-    expect(args).toContain('-DCMAKE_PROJECT_INCLUDE=/r/environments/demo/project.cmake');
+    expect(args).toContain('-DCMAKE_PROJECT_INCLUDE:FILEPATH=/r/environments/demo/project.cmake');
   });
 
   test('macOS has another word for it, Windows none', () => {

@@ -1,6 +1,6 @@
 /** What llama-cpp-python's build adds for GCC, by what a compiler makes of it: no processor with AMX is needed. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ import { findOnPath } from '../../../src/platform/process/find-on-path.ts';
 
 const run = promisify(execFile);
 const SOURCE = fileURLToPath(new URL('../fixtures/tile-config', import.meta.url));
-const INCLUDE = join(DEFINITIONS_FOLDER, 'llama-cpp-python', 'project.cmake');
+const DEFINITION = join(DEFINITIONS_FOLDER, 'llama-cpp-python');
 
 const cmake = findOnPath('cmake');
 const gcc = (await readCompilerFacts()).cxx;
@@ -36,7 +36,10 @@ async function assembly(args: readonly string[]): Promise<string> {
 }
 
 test.skipIf(reason !== null)('all of a tile configuration is written before it is loaded', async () => {
-  const code = await assembly([`-DCMAKE_PROJECT_INCLUDE=${INCLUDE}`]);
+  const definition = await mkdtemp(join(tmpdir(), 'runoff definition '));
+  onTestFinished(() => rm(definition, { recursive: true, force: true }));
+  await cp(DEFINITION, definition, { recursive: true });
+  const code = await assembly([`-DCMAKE_PROJECT_INCLUDE:FILEPATH=${join(definition, 'project.cmake')}`]);
   const [before = ''] = code.split('ldtilecfg');
   expect(before).not.toBe(code);
   // The argument's register: without the header, GCC 12.2 never reads it.

@@ -1,4 +1,4 @@
-/** The clock that is preloaded into llama-server, in a program that makes the same calls. */
+/** What is preloaded into llama-server, in a program that makes the same calls. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,15 +11,17 @@ import { readCalls, splitCalls } from '../../bench/peers/decode-clock.ts';
 import { readCompilerFacts } from '../../src/platform/environments/compiler.ts';
 
 const run = promisify(execFile);
-const [LIBRARY, PROGRAM] = ['library.c', 'program.c'].map((name) =>
-  fileURLToPath(new URL(`../fixtures/decode-clock/${name}`, import.meta.url)),
+const [LIBRARY = '', PROGRAM = '', CONTEXT = ''] = ['library.c', 'program.c', 'context.c'].map((name) =>
+  fileURLToPath(new URL(`../fixtures/preloads/${name}`, import.meta.url)),
 );
-const CLOCK = fileURLToPath(new URL('../../bench/bare/decode-clock.c', import.meta.url));
+const [CLOCK = '', OUTPUTS = ''] = ['decode-clock.c', 'outputs.c'].map((name) =>
+  fileURLToPath(new URL(`../../bench/bare/${name}`, import.meta.url)),
+);
 const compiler = (await readCompilerFacts()).cxx;
 const missing = process.platform !== 'linux' ? 'this bench is for Linux' : compiler === null ? 'no C++ compiler' : null;
-if (missing !== null) console.log(`decode-clock.test.ts: skipped: ${missing}`);
+if (missing !== null) console.log(`preloads.test.ts: skipped: ${missing}`);
 
-describe.skipIf(missing !== null)('the decode clock', () => {
+describe.skipIf(missing !== null)('preloaded into a server', () => {
   let folder = '';
   const made = (name: string): string => join(folder, name);
 
@@ -27,13 +29,15 @@ describe.skipIf(missing !== null)('the decode clock', () => {
     folder = await mkdtemp(join(tmpdir(), 'runoff-clock-'));
     const compile = (args: readonly string[]) => run(compiler ?? '', args);
     await compile(preloadArgs(CLOCK, [], made('clock.so')));
-    await compile(['-shared', '-fPIC', '-x', 'c', LIBRARY ?? '', '-o', made('libengine.so')]);
+    await compile(preloadArgs(OUTPUTS, ['-DPARAMS_BYTES=160', '-DOUTPUTS_AT=20'], made('outputs.so')));
+    await compile(['-shared', '-fPIC', '-x', 'c', LIBRARY, '-o', made('libengine.so')]);
     const linked = [`-L${folder}`, '-lengine', `-Wl,-rpath,${folder}`];
-    await compile(['-x', 'c', PROGRAM ?? '', '-o', made('program'), ...linked]);
+    await compile(['-x', 'c', PROGRAM, '-o', made('program'), ...linked]);
+    await compile(['-x', 'c', CONTEXT, '-o', made('context'), ...linked]);
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  test('times the calls, lets every answer through, and a wait inside the sampler is the sampler’s', async () => {
+  test('the clock times the calls, lets every answer through, and a wait inside the sampler is the sampler’s', async () => {
     await run(made('program'), [], { env: { LD_PRELOAD: made('clock.so'), RUNOFF_DECODE_CLOCK: made('calls') } });
     const calls = readCalls(await readFile(made('calls')));
     const [decode, sample] = [0, 1];
@@ -47,9 +51,20 @@ describe.skipIf(missing !== null)('the decode clock', () => {
     expect(engineMs + samplingMs + loopMs).toBeCloseTo(wholeMs, 6);
   });
 
-  test('that is not told where to write writes nothing, and changes nothing', async () => {
+  test('a clock that is not told where to write writes nothing, and changes nothing', async () => {
     const before = await readdir(folder);
     await run(made('program'), [], { env: { LD_PRELOAD: made('clock.so') }, cwd: folder });
     expect(await readdir(folder)).toEqual(before);
+  });
+
+  test('the outputs are set to those of a batch, and nothing else of the context', async () => {
+    const ask = async (preload: string): Promise<string> => {
+      const { stdout } = await run(made('context'), [], { env: { LD_PRELOAD: preload } });
+      return stdout;
+    };
+    // 40 numbers of 4 bytes, each its own index: the sixth, at byte 20, is the number of outputs.
+    const numbers = Array.from({ length: 40 }, (_, index) => index + 1);
+    expect(await ask('')).toBe(numbers.join(' '));
+    expect(await ask(made('outputs.so'))).toBe(numbers.with(5, 0).join(' '));
   });
 });
