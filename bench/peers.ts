@@ -106,6 +106,9 @@ async function llama(signal: AbortSignal): Promise<void> {
   const rounds: LlamaRound[] = [];
   const folder = await mkdtemp(join(tmpdir(), 'runoff-peers-'));
   const { program, preloads } = bench;
+  say(
+    `${ROUNDS} rounds, each a good minute with prompts of 512 tokens; Ctrl-C prints the table of those that are done`,
+  );
   try {
     for (let round = 0; round < ROUNDS && !signal.aborted; round++) {
       await realMachinery.warmPageCache(library.modelPath);
