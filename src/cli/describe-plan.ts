@@ -20,7 +20,7 @@ export function describePlan({ manifest, modelReason }: PreparedRun): string {
     ...engineLines(plan.ladder, available),
     `Prompts   ${prompts.join(', ')}; ${plan.generateTokens} tokens generated after each`,
     `Machine   ${machine.cpu}, ${machine.physicalCores} cores, ${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB, ${machine.os}`,
-    `Settings  ${settings.threads} threads, context ${settings.contextTokens}, batch ${settings.batchTokens}, KV ${settings.kvType}, flash attention ${settings.flashAttention ? 'on' : 'off'}, GPU ${settings.gpu}`,
+    `Settings  ${settings.threads} ${settings.threads === 1 ? 'thread' : 'threads'}, context ${settings.contextTokens}, batch ${settings.batchTokens}, KV ${settings.kvType}, flash attention ${settings.flashAttention ? 'on' : 'off'}, GPU ${settings.gpu}`,
     `Time      at most ${minutes(plan.budgetMs)}: first each engine is checked, then up to ${plan.blocks} blocks with a fresh process per engine${available.some(({ runningInstance }) => runningInstance) ? '; what runs already stays as it is' : ''}`,
     '',
   ];

@@ -4,6 +4,7 @@
  * An adapter owns: finding its engine, the command line, the request and the reading of the answer.
  * It never owns: warm-up, order, repetition, timing rules, spawning, stopping, memory. No engine gets private rules.
  */
+import type { ProcessExit } from './process-exit.ts';
 import type { ShippingFacts } from './shipping-facts.ts';
 
 /** `served`: a running server has its own copy of the model, which nobody can read from outside. */
@@ -126,7 +127,7 @@ export interface EngineProcess {
   /** Last lines of stdout, where it is not the reply channel. */
   stdoutTail?(): string;
   /** Resolves when the process is gone. */
-  readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>;
+  readonly exited: Promise<ProcessExit>;
 }
 
 export interface WorkerRequest {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { exitText } from '../../src/core/process-exit.ts';
+import { exitHint, exitText } from '../../src/core/process-exit.ts';
 
 test.each([
   [{ code: null, signal: 'SIGSEGV' }, 'SIGSEGV'],
@@ -13,4 +13,9 @@ test.each([
   ],
 ])('%j: %s', (exit, text) => {
   expect(exitText(exit)).toBe(text);
+});
+
+test('only a build for another processor has a next step', () => {
+  expect(exitHint({ code: null, signal: 'SIGILL' })).toMatch(/^Take another build of it/);
+  expect(exitHint({ code: null, signal: 'SIGSEGV' })).toBeNull();
 });

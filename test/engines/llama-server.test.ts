@@ -442,6 +442,14 @@ describe('over HTTP with a program that behaves as the server does', () => {
     );
   });
 
+  // Windows has no signals: its exit code is tested with the words.
+  test.skipIf(process.platform === 'win32')('a build for another processor is named, with what to do', async () => {
+    await expect(connect({ fault: 'wrong-build' })).rejects.toMatchObject({
+      message: expect.stringContaining('(SIGILL: this build uses an instruction that the processor refuses)'),
+      hint: expect.stringMatching(/^Take another build of it/),
+    });
+  });
+
   test('a load that never ends', async () => {
     expect(await failure(connect({ fault: 'hang-loading' }, 700))).toMatchInlineSnapshot(
       `"engine-timeout: llama-server did not load the model in 1 s (last: http://PORT/health answered 503: {"error":{"message":"Loading model","type":"unavailable_error","code":503}})"`,

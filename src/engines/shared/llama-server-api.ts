@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { AppError, messageOf } from '../../core/errors.ts';
-import { exitText } from '../../core/process-exit.ts';
+import { exitHint, exitText } from '../../core/process-exit.ts';
+import type { ProcessExit } from '../../core/process-exit.ts';
 import type {
   EngineProcess,
   EngineSession,
@@ -101,7 +102,7 @@ export interface ReadinessAsk {
 export async function waitUntilReady(process: EngineProcess, ask: ReadinessAsk): Promise<void> {
   const { url, isReady, name, timeoutMs, checkLog } = ask;
   const deadline = monotonicMs() + timeoutMs;
-  let gone: { code: number | null; signal: string | null } | null = null;
+  let gone: ProcessExit | null = null;
   void process.exited.then((exit) => (gone = exit));
   let last = 'no answer';
   while (monotonicMs() < deadline) {
@@ -126,16 +127,13 @@ export async function waitUntilReady(process: EngineProcess, ask: ReadinessAsk):
   );
 }
 
-function died(
-  process: EngineProcess,
-  exit: { code: number | null; signal: string | null },
-  { name, hintFor }: ReadinessAsk,
-): AppError {
+function died(process: EngineProcess, exit: ProcessExit, { name, hintFor }: ReadinessAsk): AppError {
   const log = process.stderrTail();
   const lines = lastLines(log, LINES_SHOWN);
   return new AppError('engine-launch-failed', `${name} ended while loading (${exitText(exit)}):\n${lines}`, {
     hint:
       hintFor?.(log) ??
+      exitHint(exit) ??
       'The last lines above are its own words; an old engine with a new model says "unknown model architecture".',
   });
 }

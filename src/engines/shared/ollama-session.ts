@@ -11,6 +11,7 @@ import type {
 } from '../../core/engine.ts';
 import { AppError, messageOf } from '../../core/errors.ts';
 import { exitText } from '../../core/process-exit.ts';
+import type { ProcessExit } from '../../core/process-exit.ts';
 import { monotonicMs, sleep } from '../../platform/clock.ts';
 import { lastLines } from '../../platform/process/byte-tail.ts';
 import { streamSse } from '../../platform/network/http.ts';
@@ -115,7 +116,7 @@ function notStarted(error: unknown): unknown {
 }
 
 async function waitForServer({ process, base, isOurs }: Link, deadlineMs: number): Promise<string> {
-  let gone: Exit | null = null;
+  let gone: ProcessExit | null = null;
   void process.exited.then((exit) => (gone = exit));
   let last = 'no answer';
   while (monotonicMs() < deadlineMs) {
@@ -258,13 +259,8 @@ async function cleanUp({ base, request }: Link): Promise<void> {
   await deleteModel({ base, timeoutMs: CLEAN_UP_MS }, request.runId).catch(() => {});
 }
 
-interface Exit {
-  readonly code: number | null;
-  readonly signal: string | null;
-}
-
 /** A server that dies takes its connection with it: the death is the cause, the broken connection only its sign. */
-async function exitAfter({ process, isOurs }: Link, error: unknown): Promise<Exit | null> {
+async function exitAfter({ process, isOurs }: Link, error: unknown): Promise<ProcessExit | null> {
   if (!isOurs) return null;
   const isBroken = error instanceof AppError && error.code === 'engine-request-failed' && !('status' in error.context);
   const waitMs = isBroken ? DEATH_NEWS_MS.silent : DEATH_NEWS_MS.answered;
@@ -273,7 +269,7 @@ async function exitAfter({ process, isOurs }: Link, error: unknown): Promise<Exi
 
 function died(
   process: EngineProcess,
-  exit: Exit,
+  exit: ProcessExit,
   { code, when, cause }: { code: 'engine-launch-failed' | 'engine-died'; when: string; cause?: unknown },
 ): AppError {
   const lines = lastLines(process.stderrTail(), LINES_SHOWN);

@@ -3,13 +3,14 @@ import type { Duplex, Readable } from 'node:stream';
 import { assert } from '../../core/assert.ts';
 import type { LaunchPlan, WorkerRequest } from '../../core/engine.ts';
 import { AppError } from '../../core/errors.ts';
-import { exitText } from '../../core/process-exit.ts';
+import { exitHint, exitText } from '../../core/process-exit.ts';
+import type { ProcessExit } from '../../core/process-exit.ts';
 import { sleep } from '../clock.ts';
 import { ByteTail, lastLines } from './byte-tail.ts';
 import { openCappedLog } from './capped-log.ts';
 import { LineReader } from './line-reader.ts';
 import { RequestChannel } from './request-channel.ts';
-import type { ProcessExit, StartedProcess, StopReport } from './started-process.ts';
+import type { StartedProcess, StopReport } from './started-process.ts';
 
 /** Enough for a loader's report and a stack trace; a flood may not fill our memory. */
 const TAIL_BYTES_MAX = 64 * 1024;
@@ -155,11 +156,13 @@ export class RunningProcess implements StartedProcess {
   #death(exit: ProcessExit): AppError {
     const during = this.#requests.waitingFor;
     const how = `${exit.signal === null ? 'with' : 'by'} ${exitText(exit)}`;
+    const hint = exitHint(exit);
     const what = this.#stopping ? 'was stopped' : 'died';
     return new AppError(
       'engine-died',
       `the engine ${what} ${how}${during === null ? '' : ` during ${during}`}${this.#lastWords()}`,
       {
+        ...(hint === null ? {} : { hint }),
         context: { ...exit, noise: this.#requests.noiseTail() },
       },
     );

@@ -7,7 +7,7 @@ import { minimumEnvironment } from './environment.ts';
 import { RunningProcess } from './running-process.ts';
 import type { StartedProcess } from './started-process.ts';
 
-export type { ProcessExit, StartedProcess, StopReport } from './started-process.ts';
+export type { StartedProcess, StopReport } from './started-process.ts';
 
 /** Starting a node keeper takes some 50 ms; ten seconds pass only on a machine that is swapping. */
 const LAUNCH_TIMEOUT_MS = 10_000;

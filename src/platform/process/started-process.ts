@@ -1,9 +1,5 @@
 import type { EngineProcess } from '../../core/engine.ts';
-
-export interface ProcessExit {
-  readonly code: number | null;
-  readonly signal: string | null;
-}
+import type { ProcessExit } from '../../core/process-exit.ts';
 
 export interface StopReport extends ProcessExit {
   /** It did not end within the grace and was killed. */
